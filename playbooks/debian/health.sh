@@ -1,0 +1,81 @@
+# Part: is it healthy, and if not, why? Needs say.sh; values API_PORT (empty: 6443) and, for etcd, ADVERTISE_ADDRESS.
+#
+# Every ask_ function asks once and answers by its status; ANSWER is the reason in few words. They read only, and
+# one question costs one short process: waiting must not slow down what it waits for.
+
+PKI=/etc/kubernetes/pki
+ANSWER=
+
+# question SECONDS CURL-ARGUMENTS: asks; sets BODY and CODE (000 without an answer).
+question() {
+	question_limit=$1
+	shift
+	BODY=$(curl --silent --max-time "$question_limit" --write-out '\n%{http_code}' "$@" 2>/dev/null)
+	question_status=$?
+	CODE=${BODY##*
+}
+	BODY=${BODY%
+*}
+	case $question_status in
+	0) ANSWER="answers $CODE" ;;
+	7) ANSWER="port not open yet" ;;
+	28) ANSWER="no answer within $question_limit s" ;;
+	35 | 51 | 52 | 56) ANSWER="port open, no TLS answer yet" ;;
+	58) ANSWER="a client certificate in $PKI is missing or unusable" ;;
+	60 | 77) ANSWER="its certificate is not from the expected authority" ;;
+	127) ANSWER="curl is not installed on this host" ;;
+	*) ANSWER="no answer (curl ends with $question_status)" ;;
+	esac
+	[ "$CODE" = 200 ]
+}
+
+# in_url ADDRESS
+in_url() {
+	case $1 in *:*) printf '[%s]' "$1" ;; *) printf '%s' "$1" ;; esac
+}
+
+# ask_etcd: this member serves, and a quorum answers. /health reads through the quorum and waits for a leader, so
+# one request is held open during an election instead of many; the client's certificate proves what the
+# kube-apiserver needs too.
+ask_etcd() {
+	question 10 --cacert "$PKI/etcd/ca.crt" --cert "$PKI/etcd/healthcheck-client.crt" \
+		--key "$PKI/etcd/healthcheck-client.key" "https://$(in_url "$ADVERTISE_ADDRESS"):2379/health" && case $BODY in *'"true"'*) return 0 ;; esac
+	case $BODY in *'"reason":"'?*)
+		ANSWER=${BODY#*'"reason":"'}
+		ANSWER=${ANSWER%%'"'*}
+		;;
+	esac
+	return 1
+}
+
+# ask_api ADDRESS: everything the kube-apiserver itself wants to be ready for. The path is open to everyone.
+ask_api() {
+	question 10 --cacert "$PKI/ca.crt" "https://$(in_url "$1"):${API_PORT:-6443}/readyz" && return 0
+	api_first=
+	api_more=0
+	while read -r api_check _; do
+		case $api_check in '[-]'*) ;; *) continue ;; esac
+		if [ -z "$api_first" ]; then api_first=$api_check; else api_more=$((api_more + 1)); fi
+	done <<LINES
+$BODY
+LINES
+	[ -z "$api_first" ] || ANSWER="/readyz: $api_first"
+	[ $api_more -eq 0 ] || ANSWER="$ANSWER and $api_more more"
+	return 1
+}
+
+# ask_local PORT: controller-manager and scheduler sign a certificate for themselves in memory at each start, so
+# there is no authority to verify it with; they listen on the loopback address only, and nothing secret is sent.
+ask_local() {
+	question 5 --insecure "https://localhost:$1/healthz"
+}
+ask_controller_manager() {
+	ask_local 10257
+}
+ask_scheduler() {
+	ask_local 10259
+}
+
+ask_kubelet() {
+	question 5 http://127.0.0.1:10248/healthz
+}

@@ -1,0 +1,45 @@
+# Part: units that must run with the files that are on disk now. Needs say.sh.
+#
+# started/<unit> keeps the digest of the files a unit was last started with, written after the start. If it is
+# what the files are now, the running process has read them: it started then, or at a later boot.
+
+# lacking_unit UNIT PRINT: prints why the unit does not run with these files; nothing when it does.
+lacking_unit() {
+	if ! systemctl is-active --quiet "$1"; then
+		echo "$1 is not running"
+	elif ! { [ -f "$STATE/started/$1" ] && read -r started_with <"$STATE/started/$1" && [ "$started_with" = "$2" ]; }; then
+		echo "$1 was started with other files than those on disk now"
+	fi
+}
+
+# run_unit UNIT PRINT: the unit is enabled and runs with the files of this digest. A service of Type=notify is
+# ready when this returns.
+run_unit() {
+	unit_lacks=$(lacking_unit "$1" "$2")
+	if [ -z "$unit_lacks" ]; then
+		systemctl is-enabled --quiet "$1" 2>/dev/null || systemctl --quiet enable "$1" 2>/dev/null ||
+			warn "$1 runs but could not be enabled, so it will not start at boot"
+		say "$1: nothing to do"
+		return
+	fi
+	say "$1: starting ($unit_lacks)"
+	now
+	unit_began=$NOW
+	systemctl daemon-reload
+	unit_words=$(systemctl --quiet enable "$1" 2>&1) ||
+		fail service_failed "The unit $1 cannot be enabled: $unit_words. See 'systemctl cat $1' on this host, then run again."
+	# After many failed starts systemd refuses further ones until told to forget them.
+	systemctl reset-failed "$1" 2>/dev/null
+	if ! systemctl restart "$1" 2>/dev/null; then
+		complain "The service $1 does not start. Its last words:"
+		journal "$1"
+		fail service_failed "Look for the cause in the lines above ('journalctl -u $1' on this host has more), mend it, then run again."
+	fi
+	mkdir -p "$STATE/started" && echo "$2" | write_file "$STATE/started/$1" 0644
+	say "$1: started after $(since "$unit_began")"
+}
+
+# journal UNIT: its last lines, on stderr.
+journal() {
+	journalctl --unit "$1" --lines 20 --no-pager --output cat 2>/dev/null | plain | sed 's/^/  /' >&2
+}

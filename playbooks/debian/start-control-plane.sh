@@ -1,0 +1,29 @@
+# Task: a control plane starts and proves that it serves.
+# Parts before it: say.sh service.sh health.sh wait.sh
+#
+# Values
+#   NODE_NAME              the node's name, as in the names of its static pods
+#   ADVERTISE_ADDRESS      where this kube-apiserver and this etcd member listen, IPv4 or IPv6
+#   API_PORT               the kube-apiserver's port; empty: 6443
+#   ETCD                   yes: a member runs here as a static pod; no: etcd is elsewhere
+#   API_DEADLINE_SECONDS   for everything together
+# In place already: PKI, manifests, kubeconfigs, kubelet configuration and unit; the host is prepared.
+# Ends with 0, or 20 25 26 (README.md).
+
+start_control_plane() {
+	require NODE_NAME ADVERTISE_ADDRESS API_DEADLINE_SECONDS
+	choice ETCD yes no
+	take_lock start
+	begin "$API_DEADLINE_SECONDS"
+	start_kubelet
+	# Without its etcd a kube-apiserver cannot be ready, so this order shows what is in the way.
+	[ "$ETCD" = no ] || wait_for etcd etcd ask_etcd
+	wait_for kube-apiserver kube-apiserver ask_api "$ADVERTISE_ADDRESS"
+	wait_for kube-controller-manager kube-controller-manager ask_controller_manager
+	wait_for kube-scheduler kube-scheduler ask_scheduler
+	say "control plane healthy after $(since "$BEGAN")"
+}
+
+# Read whole before anything runs, and nothing it runs may read the rest of the script.
+start_control_plane </dev/null
+exit
