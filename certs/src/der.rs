@@ -31,9 +31,7 @@ pub(crate) fn take(tag: u8, input: &[u8]) -> Option<(&[u8], &[u8])> {
             return None;
         }
         let (digits, rest) = rest.split_at_checked(octets)?;
-        let length = digits
-            .iter()
-            .fold(0usize, |sum, digit| (sum << 8) | usize::from(*digit));
+        let length = digits.iter().fold(0usize, |sum, digit| (sum << 8) | usize::from(*digit));
         (length, rest)
     };
     rest.split_at_checked(length)
@@ -68,11 +66,7 @@ mod tests {
             let content = vec![7u8; length];
             let written = put(OCTET_STRING, &[&content, &[]]);
             let (read, rest) = take(OCTET_STRING, &written).unwrap();
-            assert_eq!(
-                (read, rest),
-                (content.as_slice(), &[][..]),
-                "length {length}"
-            );
+            assert_eq!((read, rest), (content.as_slice(), &[][..]), "length {length}");
         }
     }
 
@@ -81,10 +75,7 @@ mod tests {
         let written = put(OCTET_STRING, &[&[1, 2, 3]]);
         assert!(take(SEQUENCE, &written).is_none());
         for end in 0..written.len() {
-            assert!(
-                take(OCTET_STRING, &written[..end]).is_none(),
-                "cut at {end}"
-            );
+            assert!(take(OCTET_STRING, &written[..end]).is_none(), "cut at {end}");
         }
     }
 }

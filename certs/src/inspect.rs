@@ -80,10 +80,7 @@ impl CertificateFacts {
     /// # Errors
     /// [`Error::UnreadableCertificate`] when there is none or one is broken.
     pub fn from_pem(text: &str) -> Result<Vec<Self>, Error> {
-        load::certificates(text)?
-            .iter()
-            .map(Self::from_der)
-            .collect()
+        load::certificates(text)?.iter().map(Self::from_der).collect()
     }
 
     /// Describes one certificate.
@@ -96,12 +93,8 @@ impl CertificateFacts {
         let constraints = parsed.basic_constraints().ok().flatten();
         let (tls_usages, other_usages) = extended_usages(&parsed);
         let names = alternative_names(&parsed);
-        let mut critical_extensions: Vec<_> = parsed
-            .extensions()
-            .iter()
-            .filter(|e| e.critical)
-            .map(|e| e.oid.to_id_string())
-            .collect();
+        let mut critical_extensions: Vec<_> =
+            parsed.extensions().iter().filter(|e| e.critical).map(|e| e.oid.to_id_string()).collect();
         critical_extensions.sort();
         Ok(Self {
             subject: NameFacts::from(parsed.subject()),
@@ -130,10 +123,7 @@ impl CertificateFacts {
 
 /// kubeadm's pin of a public key: `sha256:` and the hexadecimal SHA-256 of its `SubjectPublicKeyInfo`.
 pub fn public_key_hash(spki: &[u8]) -> String {
-    format!(
-        "sha256:{}",
-        hex(digest::digest(&digest::SHA256, spki).as_ref())
-    )
+    format!("sha256:{}", hex(digest::digest(&digest::SHA256, spki).as_ref()))
 }
 
 impl fmt::Display for CertificateFacts {
@@ -141,18 +131,10 @@ impl fmt::Display for CertificateFacts {
     /// (only whether they are there) and hashes. Two certificates with the same profile read the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let present = |identifier: &Option<String>| {
-            if identifier.is_some() {
-                "present"
-            } else {
-                "none"
-            }
+            if identifier.is_some() { "present" } else { "none" }
         };
         let list = |items: &[String]| {
-            if items.is_empty() {
-                "-".to_owned()
-            } else {
-                items.join(", ")
-            }
+            if items.is_empty() { "-".to_owned() } else { items.join(", ") }
         };
         let usages: Vec<_> = self
             .tls_usages
@@ -178,37 +160,22 @@ impl fmt::Display for CertificateFacts {
         writeln!(f, "lifetime: {lifetime} s")?;
         writeln!(f, "key usage: {}", list(&self.key_usages))?;
         writeln!(f, "extended usage: {}", list(&usages))?;
-        write!(
-            f,
-            "authority: {}",
-            if self.is_authority { "yes" } else { "no" }
-        )?;
+        write!(f, "authority: {}", if self.is_authority { "yes" } else { "no" })?;
         match self.path_length {
             Some(length) => writeln!(f, ", path length {length}")?,
             None => writeln!(f)?,
         }
         writeln!(f, "critical: {}", list(&self.critical_extensions))?;
         writeln!(f, "names: {}", list(&names))?;
-        writeln!(
-            f,
-            "subject key identifier: {}",
-            present(&self.subject_key_identifier)
-        )?;
-        writeln!(
-            f,
-            "authority key identifier: {}",
-            present(&self.authority_key_identifier)
-        )
+        writeln!(f, "subject key identifier: {}", present(&self.subject_key_identifier))?;
+        writeln!(f, "authority key identifier: {}", present(&self.authority_key_identifier))
     }
 }
 
 impl From<&X509Name<'_>> for NameFacts {
     fn from(name: &X509Name<'_>) -> Self {
         let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
-            attribute
-                .as_str()
-                .map(str::to_owned)
-                .unwrap_or_else(|_| hex(attribute.as_slice()))
+            attribute.as_str().map(str::to_owned).unwrap_or_else(|_| hex(attribute.as_slice()))
         };
         Self {
             common_name: name.iter_common_name().next().map(text),
@@ -279,10 +246,7 @@ fn extended_usages(parsed: &X509Certificate<'_>) -> (Vec<TlsUsage>, Vec<String>)
         return Default::default();
     };
     let usage = extension.value;
-    let tls = [
-        (usage.server_auth, TlsUsage::Server),
-        (usage.client_auth, TlsUsage::Client),
-    ];
+    let tls = [(usage.server_auth, TlsUsage::Server), (usage.client_auth, TlsUsage::Client)];
     let named = [
         (usage.any, "anyExtendedKeyUsage"),
         (usage.code_signing, "codeSigning"),
@@ -290,11 +254,7 @@ fn extended_usages(parsed: &X509Certificate<'_>) -> (Vec<TlsUsage>, Vec<String>)
         (usage.time_stamping, "timeStamping"),
         (usage.ocsp_signing, "OCSPSigning"),
     ];
-    let tls = tls
-        .into_iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, usage)| usage)
-        .collect();
+    let tls = tls.into_iter().filter(|(set, _)| *set).map(|(_, usage)| usage).collect();
     let other = named
         .into_iter()
         .filter(|(set, _)| *set)
@@ -323,18 +283,13 @@ const SIGNATURES: [(&str, &str); 5] = [
 
 fn signature_algorithm(parsed: &X509Certificate<'_>) -> String {
     let oid = parsed.signature_algorithm.algorithm.to_id_string();
-    SIGNATURES
-        .iter()
-        .find(|(id, _)| *id == oid)
-        .map_or(oid, |(_, name)| (*name).to_owned())
+    SIGNATURES.iter().find(|(id, _)| *id == oid).map_or(oid, |(_, name)| (*name).to_owned())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            // Writing into a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }

@@ -9,8 +9,8 @@ use aws_lc_rs::digest;
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
@@ -67,11 +67,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Error::KeyGeneration`], [`Error::Signing`] or [`Error::UnrepresentableTime`].
-    pub fn create(
-        subject: &Subject,
-        algorithm: KeyAlgorithm,
-        window: Window,
-    ) -> Result<Self, Error> {
+    pub fn create(subject: &Subject, algorithm: KeyAlgorithm, window: Window) -> Result<Self, Error> {
         let key = PrivateKey::generate(algorithm)?;
         let mut params = parameters(subject, window)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -80,12 +76,7 @@ impl Authority {
         params.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(&key));
         let certificate = params.self_signed(&key).map_err(signing(subject))?;
         let key_pem = key.to_pem()?;
-        Self::assemble(
-            pem::encode("CERTIFICATE", certificate.der()),
-            key_pem,
-            certificate.der().clone(),
-            key,
-        )
+        Self::assemble(pem::encode("CERTIFICATE", certificate.der()), key_pem, certificate.der().clone(), key)
     }
 
     /// Takes an existing authority. Of a bundle the first certificate is the authority, as in kubeadm; the PEM texts
@@ -95,22 +86,13 @@ impl Authority {
     /// [`Error::UnreadableCertificate`], [`Error::UnreadableKey`], [`Error::NotAnAuthority`], [`Error::KeyMismatch`],
     /// [`Error::OutsideValidity`] at the moment `at`, or [`Error::UnusableAuthorityName`] for a subject that
     /// could not be copied unchanged into what it signs.
-    pub fn load(
-        certificate_pem: &str,
-        key_pem: &SecretString,
-        at: Timestamp,
-    ) -> Result<Self, Error> {
+    pub fn load(certificate_pem: &str, key_pem: &SecretString, at: Timestamp) -> Result<Self, Error> {
         let certificate = load::first_certificate(certificate_pem)?;
         let key = PrivateKey::from_pem(key_pem.expose_secret())?;
         load::check_authority(&certificate)?;
         load::check_key(&certificate, &key)?;
         load::check_validity(&certificate, at)?;
-        Self::assemble(
-            certificate_pem.to_owned(),
-            key_pem.clone(),
-            certificate,
-            key,
-        )
+        Self::assemble(certificate_pem.to_owned(), key_pem.clone(), certificate, key)
     }
 
     fn assemble(
@@ -121,20 +103,11 @@ impl Authority {
     ) -> Result<Self, Error> {
         let (subject, has_key_identifier) = {
             let parsed = load::parse(&certificate)?;
-            (
-                parsed.subject().to_string(),
-                load::subject_key_identifier(&parsed).is_some(),
-            )
+            (parsed.subject().to_string(), load::subject_key_identifier(&parsed).is_some())
         };
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|_| Error::UnusableAuthorityName { authority: subject })?;
-        Ok(Self {
-            certificate_pem,
-            key_pem,
-            certificate,
-            issuer,
-            has_key_identifier,
-        })
+        Ok(Self { certificate_pem, key_pem, certificate, issuer, has_key_identifier })
     }
 
     /// The certificate as PEM, exactly as it was loaded or made.
@@ -152,21 +125,14 @@ impl Authority {
         &self.certificate
     }
 
-    /// Makes a key and signs a leaf for it. Safe to call from several threads at once.
+    /// Makes a key and signs a leaf for it. Safe to call from several threads at once. As in kubeadm, the window
+    /// is taken as given, also when the authority ends before it.
     ///
     /// # Errors
     /// [`Error::KeyGeneration`], or any of [`Authority::sign`].
-    pub fn issue(
-        &self,
-        request: &LeafRequest,
-        algorithm: KeyAlgorithm,
-        window: Window,
-    ) -> Result<IssuedLeaf, Error> {
+    pub fn issue(&self, request: &LeafRequest, algorithm: KeyAlgorithm, window: Window) -> Result<IssuedLeaf, Error> {
         let key = PrivateKey::generate(algorithm)?;
-        Ok(IssuedLeaf {
-            certificate_pem: self.sign(request, &key, window)?,
-            key_pem: key.to_pem()?,
-        })
+        Ok(IssuedLeaf { certificate_pem: self.sign(request, &key, window)?, key_pem: key.to_pem()? })
     }
 
     /// Signs a leaf for a key that exists already. Source: `pkiutil.NewSignedCert`.
@@ -174,15 +140,9 @@ impl Authority {
     /// # Errors
     /// [`Error::Signing`], [`Error::UnrepresentableTime`], [`Error::InvalidName`], or
     /// [`Error::UnusableAuthorityName`] when the issuer's name did not survive unchanged.
-    pub fn sign(
-        &self,
-        request: &LeafRequest,
-        key: &PrivateKey,
-        window: Window,
-    ) -> Result<String, Error> {
+    pub fn sign(&self, request: &LeafRequest, key: &PrivateKey, window: Window) -> Result<String, Error> {
         let mut params = parameters(&request.subject, window)?;
-        let mut basic_constraints =
-            CustomExtension::from_oid_content(BASIC_CONSTRAINTS, NOT_AN_AUTHORITY.to_vec());
+        let mut basic_constraints = CustomExtension::from_oid_content(BASIC_CONSTRAINTS, NOT_AN_AUTHORITY.to_vec());
         basic_constraints.set_criticality(true);
         params.custom_extensions.push(basic_constraints);
         params.extended_key_usages = request
@@ -197,18 +157,11 @@ impl Authority {
             .alt_names
             .dns()
             .map(dns_name)
-            .chain(
-                request
-                    .alt_names
-                    .addresses()
-                    .map(|address| Ok(SanType::IpAddress(address))),
-            )
+            .chain(request.alt_names.addresses().map(|address| Ok(SanType::IpAddress(address))))
             .collect::<Result<_, _>>()?;
         // Go leaves the identifier out when the authority has none to point to.
         params.use_authority_key_identifier_extension = self.has_key_identifier;
-        let certificate = params
-            .signed_by(key, &self.issuer)
-            .map_err(signing(&request.subject))?;
+        let certificate = params.signed_by(key, &self.issuer).map_err(signing(&request.subject))?;
         self.check_issuer_name(certificate.der())?;
         Ok(pem::encode("CERTIFICATE", certificate.der()))
     }
@@ -217,26 +170,19 @@ impl Authority {
     /// is lossy for unusual ones.
     fn check_issuer_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let authority = load::parse(&self.certificate)?;
-        let (_, issued) = X509Certificate::from_der(certificate).map_err(|error| {
-            Error::UnreadableCertificate {
-                reason: error.to_string(),
-            }
-        })?;
+        let (_, issued) = X509Certificate::from_der(certificate)
+            .map_err(|error| Error::UnreadableCertificate { reason: error.to_string() })?;
         if issued.issuer().as_raw() == authority.subject().as_raw() {
             Ok(())
         } else {
-            Err(Error::UnusableAuthorityName {
-                authority: authority.subject().to_string(),
-            })
+            Err(Error::UnusableAuthorityName { authority: authority.subject().to_string() })
         }
     }
 }
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
-            .field("certificate_pem", &self.certificate_pem)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
     }
 }
 
@@ -254,10 +200,7 @@ fn parameters(subject: &Subject, window: Window) -> Result<CertificateParams, Er
     params.not_after = moment(window.not_after)?;
     params.serial_number = Some(serial_number(subject)?);
     // Also for ECDSA keys, where keyEncipherment means nothing: kubeadm does not distinguish.
-    params.key_usages = vec![
-        KeyUsagePurpose::DigitalSignature,
-        KeyUsagePurpose::KeyEncipherment,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     Ok(params)
 }
 
@@ -270,16 +213,11 @@ fn name_value(text: &str) -> DnValue {
 }
 
 fn dns_name(name: &str) -> Result<SanType, Error> {
-    name.try_into()
-        .map(SanType::DnsName)
-        .map_err(|_| Error::InvalidName {
-            name: name.to_owned(),
-        })
+    name.try_into().map(SanType::DnsName).map_err(|_| Error::InvalidName { name: name.to_owned() })
 }
 
 fn moment(at: Timestamp) -> Result<OffsetDateTime, Error> {
-    OffsetDateTime::from_unix_timestamp(at.as_second())
-        .map_err(|_| Error::UnrepresentableTime { at })
+    OffsetDateTime::from_unix_timestamp(at.as_second()).map_err(|_| Error::UnrepresentableTime { at })
 }
 
 /// 63 random bits, never zero: kubeadm draws from [1, 2^63).

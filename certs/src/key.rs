@@ -39,13 +39,7 @@ pub enum KeyAlgorithm {
 
 impl KeyAlgorithm {
     /// Every algorithm, in kubeadm's order.
-    pub const ALL: [Self; 5] = [
-        Self::Rsa2048,
-        Self::Rsa3072,
-        Self::Rsa4096,
-        Self::EcdsaP256,
-        Self::EcdsaP384,
-    ];
+    pub const ALL: [Self; 5] = [Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::EcdsaP256, Self::EcdsaP384];
 
     /// kubeadm's spelling.
     pub const fn as_str(self) -> &'static str {
@@ -101,9 +95,7 @@ impl PrivateKey {
             KeyAlgorithm::EcdsaP384 => rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
         }
         .map_err(|source| Error::KeyGeneration { algorithm, source })?;
-        Ok(Self {
-            pair: Zeroizing::new(pair),
-        })
+        Ok(Self { pair: Zeroizing::new(pair) })
     }
 
     /// Reads the first private key of a PEM text, whatever its form: PKCS#1, SEC1 or PKCS#8. Other sections
@@ -112,17 +104,12 @@ impl PrivateKey {
     /// # Errors
     /// [`Error::UnreadableKey`]; the text is never quoted.
     pub fn from_pem(text: &str) -> Result<Self, Error> {
-        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| {
-            Error::UnreadableKey {
-                reason: error.to_string(),
-            }
-        })?;
+        let key = PrivateKeyDer::from_pem_slice(text.as_bytes())
+            .map_err(|error| Error::UnreadableKey { reason: error.to_string() })?;
         let pair = rcgen::KeyPair::try_from(&key).map_err(|_| Error::UnreadableKey {
             reason: "neither RSA nor ECDSA on P-256, P-384 or P-521".to_owned(),
         })?;
-        Ok(Self {
-            pair: Zeroizing::new(pair),
-        })
+        Ok(Self { pair: Zeroizing::new(pair) })
     }
 
     /// The key as PEM in the form kubeadm writes: `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC1, with
@@ -133,9 +120,7 @@ impl PrivateKey {
     pub fn to_pem(&self) -> Result<SecretString, Error> {
         let (label, der) = self
             .traditional_form()
-            .ok_or_else(|| Error::UnreadableKey {
-                reason: "the key has no PKCS#1 or SEC1 form".to_owned(),
-            })?;
+            .ok_or_else(|| Error::UnreadableKey { reason: "the key has no PKCS#1 or SEC1 form".to_owned() })?;
         Ok(SecretString::from(pem::encode(label, &der)))
     }
 

@@ -64,11 +64,7 @@ impl Kubeconfig {
         client: ClientCertificate,
     ) -> Self {
         Self {
-            clusters: vec![ClusterEntry {
-                name: cluster.into(),
-                server,
-                tls_server_name: None,
-            }],
+            clusters: vec![ClusterEntry { name: cluster.into(), server, tls_server_name: None }],
             authority_pem: authority_pem.into(),
             user: user.into(),
             client,
@@ -88,11 +84,7 @@ impl Kubeconfig {
         );
         out.push_str("apiVersion: v1\nclusters:\n");
         for cluster in &clusters {
-            line(
-                &mut out,
-                "- cluster:\n    certificate-authority-data: ",
-                &authority,
-            );
+            line(&mut out, "- cluster:\n    certificate-authority-data: ", &authority);
             line(&mut out, "    server: ", &scalar(&cluster.server.url()));
             if let Some(name) = &cluster.tls_server_name {
                 line(&mut out, "    tls-server-name: ", &scalar(name));
@@ -100,21 +92,15 @@ impl Kubeconfig {
             line(&mut out, "  name: ", &scalar(&cluster.name));
         }
         out.push_str("contexts:\n");
-        let mut contexts: Vec<_> = clusters
-            .iter()
-            .map(|cluster| (self.context(&cluster.name), &cluster.name))
-            .collect();
+        let mut contexts: Vec<_> =
+            clusters.iter().map(|cluster| (self.context(&cluster.name), &cluster.name)).collect();
         contexts.sort();
         for (context, cluster) in contexts {
             line(&mut out, "- context:\n    cluster: ", &scalar(cluster));
             line(&mut out, "    user: ", &scalar(&self.user));
             line(&mut out, "  name: ", &scalar(&context));
         }
-        let current = self
-            .clusters
-            .first()
-            .map(|cluster| self.context(&cluster.name))
-            .unwrap_or_default();
+        let current = self.clusters.first().map(|cluster| self.context(&cluster.name)).unwrap_or_default();
         line(&mut out, "current-context: ", &scalar(&current));
         out.push_str("kind: Config\nusers:\n");
         line(&mut out, "- name: ", &scalar(&self.user));
@@ -128,23 +114,14 @@ impl Kubeconfig {
 
     fn client_lines(&self) -> Zeroizing<String> {
         let (suffix, certificate, key) = match &self.client {
-            ClientCertificate::Embedded {
-                certificate_pem,
-                key_pem,
-            } => (
-                "-data",
-                STANDARD.encode(certificate_pem),
-                Zeroizing::new(STANDARD.encode(key_pem.expose_secret())),
-            ),
+            ClientCertificate::Embedded { certificate_pem, key_pem } => {
+                ("-data", STANDARD.encode(certificate_pem), Zeroizing::new(STANDARD.encode(key_pem.expose_secret())))
+            }
             ClientCertificate::File { path } => ("", scalar(path), Zeroizing::new(scalar(path))),
         };
         let mut out = Zeroizing::new(String::with_capacity(certificate.len() + key.len() + 256));
         out.push_str("  user:\n");
-        line(
-            &mut out,
-            &format!("    client-certificate{suffix}: "),
-            &certificate,
-        );
+        line(&mut out, &format!("    client-certificate{suffix}: "), &certificate);
         line(&mut out, &format!("    client-key{suffix}: "), &key);
         out
     }
@@ -159,9 +136,7 @@ fn line(out: &mut String, label: &str, value: &str) {
 /// A YAML string: plain where no YAML reader could take it for anything else, else in double quotes.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._:@/-[]".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:@/-[]".contains(&b))
         && !text.ends_with(':')
         && !is_reserved(text);
     if plain {

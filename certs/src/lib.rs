@@ -14,6 +14,8 @@
 //! | [`kubeconfig`] | how is access written down? |
 //! | [`cluster`] | which files does each host of a cluster get? |
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where"))]
+
 pub mod cluster;
 mod der;
 mod error;

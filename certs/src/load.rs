@@ -17,13 +17,9 @@ use crate::key::PrivateKey;
 pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::UnreadableCertificate {
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| Error::UnreadableCertificate { reason: error.to_string() })?;
     if found.is_empty() {
-        return Err(Error::UnreadableCertificate {
-            reason: "there is no CERTIFICATE section".to_owned(),
-        });
+        return Err(Error::UnreadableCertificate { reason: "there is no CERTIFICATE section".to_owned() });
     }
     for certificate in &found {
         parse(certificate)?;
@@ -40,9 +36,7 @@ pub fn first_certificate(text: &str) -> Result<CertificateDer<'static>, Error> {
     certificates(text)?
         .into_iter()
         .next()
-        .ok_or_else(|| Error::UnreadableCertificate {
-            reason: "there is no CERTIFICATE section".to_owned(),
-        })
+        .ok_or_else(|| Error::UnreadableCertificate { reason: "there is no CERTIFICATE section".to_owned() })
 }
 
 /// Checks that the certificate carries the public half of the key.
@@ -54,9 +48,7 @@ pub fn check_key(certificate: &CertificateDer<'_>, key: &PrivateKey) -> Result<(
     if parsed.public_key().raw == key.public_der() {
         Ok(())
     } else {
-        Err(Error::KeyMismatch {
-            subject: parsed.subject().to_string(),
-        })
+        Err(Error::KeyMismatch { subject: parsed.subject().to_string() })
     }
 }
 
@@ -66,12 +58,7 @@ pub fn check_key(certificate: &CertificateDer<'_>, key: &PrivateKey) -> Result<(
 /// [`Error::NotAnAuthority`] or [`Error::UnreadableCertificate`].
 pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), Error> {
     let parsed = parse(certificate)?;
-    let refuse = |reason| {
-        Err(Error::NotAnAuthority {
-            subject: parsed.subject().to_string(),
-            reason,
-        })
-    };
+    let refuse = |reason| Err(Error::NotAnAuthority { subject: parsed.subject().to_string(), reason });
     match parsed.basic_constraints() {
         Ok(Some(constraints)) if constraints.value.ca => {}
         _ => return refuse("basicConstraints do not say cA"),
@@ -93,12 +80,7 @@ pub fn check_validity(certificate: &CertificateDer<'_>, at: Timestamp) -> Result
     if not_before <= at && at <= not_after {
         Ok(())
     } else {
-        Err(Error::OutsideValidity {
-            subject: parsed.subject().to_string(),
-            not_before,
-            not_after,
-            at,
-        })
+        Err(Error::OutsideValidity { subject: parsed.subject().to_string(), not_before, not_after, at })
     }
 }
 
@@ -107,27 +89,18 @@ pub fn check_validity(certificate: &CertificateDer<'_>, at: Timestamp) -> Result
 ///
 /// # Errors
 /// [`Error::BrokenChain`], [`Error::NotAnAuthority`] or [`Error::UnreadableCertificate`].
-pub fn check_issued_by(
-    certificate: &CertificateDer<'_>,
-    authority: &CertificateDer<'_>,
-) -> Result<(), Error> {
+pub fn check_issued_by(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> Result<(), Error> {
     check_authority(authority)?;
     let leaf = parse(certificate)?;
     let root = parse(authority)?;
     let broken = |reason| {
-        Err(Error::BrokenChain {
-            subject: leaf.subject().to_string(),
-            authority: root.subject().to_string(),
-            reason,
-        })
+        Err(Error::BrokenChain { subject: leaf.subject().to_string(), authority: root.subject().to_string(), reason })
     };
     if leaf.issuer().as_raw() != root.subject().as_raw() {
         return broken("the issuer's name differs");
     }
-    if let (Some(wanted), Some(found)) = (
-        authority_key_identifier(&leaf),
-        subject_key_identifier(&root),
-    ) && wanted != found
+    if let (Some(wanted), Some(found)) = (authority_key_identifier(&leaf), subject_key_identifier(&root))
+        && wanted != found
     {
         return broken("it names another key of that authority");
     }
@@ -141,48 +114,33 @@ pub fn check_issued_by(
 pub(crate) fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
     match X509Certificate::from_der(certificate) {
         Ok(([], parsed)) => Ok(parsed),
-        Ok(_) => Err(Error::UnreadableCertificate {
-            reason: "bytes follow the certificate".to_owned(),
-        }),
-        Err(error) => Err(Error::UnreadableCertificate {
-            reason: error.to_string(),
-        }),
+        Ok(_) => Err(Error::UnreadableCertificate { reason: "bytes follow the certificate".to_owned() }),
+        Err(error) => Err(Error::UnreadableCertificate { reason: error.to_string() }),
     }
 }
 
 /// First and last moment of validity.
 pub(crate) fn validity(parsed: &X509Certificate<'_>) -> Result<(Timestamp, Timestamp), Error> {
     let moment = |seconds| {
-        Timestamp::from_second(seconds).map_err(|_| Error::UnreadableCertificate {
-            reason: "validity lies outside any calendar".to_owned(),
-        })
+        Timestamp::from_second(seconds)
+            .map_err(|_| Error::UnreadableCertificate { reason: "validity lies outside any calendar".to_owned() })
     };
     let validity = parsed.validity();
-    Ok((
-        moment(validity.not_before.timestamp())?,
-        moment(validity.not_after.timestamp())?,
-    ))
+    Ok((moment(validity.not_before.timestamp())?, moment(validity.not_after.timestamp())?))
 }
 
 pub(crate) fn subject_key_identifier<'a>(parsed: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
-    parsed
-        .extensions()
-        .iter()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
-            _ => None,
-        })
+    parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
+        _ => None,
+    })
 }
 
 pub(crate) fn authority_key_identifier<'a>(parsed: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
-    parsed
-        .extensions()
-        .iter()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(identifier) => identifier
-                .key_identifier
-                .as_ref()
-                .map(|identifier| identifier.0),
-            _ => None,
-        })
+    parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+            identifier.key_identifier.as_ref().map(|identifier| identifier.0)
+        }
+        _ => None,
+    })
 }

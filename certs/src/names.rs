@@ -54,9 +54,7 @@ impl AltNames {
         } else if is_dns_name(name.strip_prefix("*.").unwrap_or(name)) {
             self.dns.insert(name.to_owned());
         } else {
-            return Err(Error::InvalidName {
-                name: name.to_owned(),
-            });
+            return Err(Error::InvalidName { name: name.to_owned() });
         }
         Ok(())
     }
@@ -85,17 +83,12 @@ pub(crate) fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= LONGEST_LABEL
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let numeric_end = name.contains('.')
-        && name
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let numeric_end =
+        name.contains('.') && name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     name.len() <= LONGEST_NAME && name.split('.').all(label) && !numeric_end
 }
 
@@ -115,13 +108,8 @@ impl Endpoint {
     pub fn new(host: &str, port: u16) -> Result<Self, Error> {
         match host.parse::<IpAddr>() {
             Ok(address) if port != 0 => Ok(SocketAddr::new(address, port).into()),
-            Err(_) if port != 0 && is_dns_name(host) => Ok(Self {
-                host: host.to_owned(),
-                port,
-            }),
-            _ => Err(Error::InvalidEndpoint {
-                endpoint: format!("{host}:{port}"),
-            }),
+            Err(_) if port != 0 && is_dns_name(host) => Ok(Self { host: host.to_owned(), port }),
+            _ => Err(Error::InvalidEndpoint { endpoint: format!("{host}:{port}") }),
         }
     }
 
@@ -143,10 +131,7 @@ impl Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self {
-            host: address.ip().to_canonical().to_string(),
-            port: address.port(),
-        }
+        Self { host: address.ip().to_canonical().to_string(), port: address.port() }
     }
 }
 
@@ -165,9 +150,7 @@ impl FromStr for Endpoint {
 
     /// Reads `host`, `host:port`, `v6` or `[v6]:port`; without a port it is [`API_PORT`].
     fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = || Error::InvalidEndpoint {
-            endpoint: text.to_owned(),
-        };
+        let invalid = || Error::InvalidEndpoint { endpoint: text.to_owned() };
         if text.parse::<IpAddr>().is_ok() {
             return Self::new(text, API_PORT);
         }
@@ -179,11 +162,7 @@ impl FromStr for Endpoint {
                 None => return Err(invalid()),
             };
             // Brackets mean v6; `[name]` or `[10.0.0.1]` is a mistake.
-            return if host.contains(':') {
-                Self::new(host, port).map_err(|_| invalid())
-            } else {
-                Err(invalid())
-            };
+            return if host.contains(':') { Self::new(host, port).map_err(|_| invalid()) } else { Err(invalid()) };
         }
         match text.split_once(':') {
             Some((host, port)) => Self::new(host, port.parse().map_err(|_| invalid())?),
@@ -245,38 +224,13 @@ mod tests {
     #[test]
     fn names_are_sorted_once_each_and_checked() {
         let mut names = AltNames::new();
-        for name in [
-            "b",
-            "a.example",
-            "*.example",
-            "b",
-            "10.0.0.2",
-            "::ffff:10.0.0.2",
-            "fd00:0:0::1",
-            "10.0.0.1",
-        ] {
+        for name in ["b", "a.example", "*.example", "b", "10.0.0.2", "::ffff:10.0.0.2", "fd00:0:0::1", "10.0.0.1"] {
             names.insert(name).unwrap();
         }
-        assert_eq!(
-            names.dns().collect::<Vec<_>>(),
-            ["*.example", "a.example", "b"]
-        );
+        assert_eq!(names.dns().collect::<Vec<_>>(), ["*.example", "a.example", "b"]);
         let addresses: Vec<_> = names.addresses().map(|a| a.to_string()).collect();
         assert_eq!(addresses, ["10.0.0.2", "fd00::1", "10.0.0.1"]);
-        for name in [
-            "",
-            "-a",
-            "a-",
-            "a..b",
-            "A",
-            "a_b",
-            "*",
-            "*.",
-            "a.*.b",
-            "10.0.0.256",
-            "[::1]",
-            "fe80::1%eth0",
-        ] {
+        for name in ["", "-a", "a-", "a..b", "A", "a_b", "*", "*.", "a.*.b", "10.0.0.256", "[::1]", "fe80::1%eth0"] {
             assert!(names.insert(name).is_err(), "{name}");
         }
     }

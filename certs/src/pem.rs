@@ -40,10 +40,7 @@ mod tests {
     #[test]
     fn lines_break_at_64_columns_without_an_empty_last_line() {
         // 48 bytes make exactly one line of 64 characters.
-        assert_eq!(
-            encode("X", &[0; 48]),
-            format!("-----BEGIN X-----\n{}\n-----END X-----\n", "A".repeat(64))
-        );
+        assert_eq!(encode("X", &[0; 48]), format!("-----BEGIN X-----\n{}\n-----END X-----\n", "A".repeat(64)));
         assert_eq!(encode("X", &[0; 51]).lines().count(), 4);
         assert_eq!(encode("X", &[]), "-----BEGIN X-----\n-----END X-----\n");
     }

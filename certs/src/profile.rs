@@ -73,10 +73,7 @@ pub struct Validity {
 impl Default for Validity {
     /// Ten years and one year of 365 days, as kubeadm has it.
     fn default() -> Self {
-        Self {
-            authority: DAY * 365 * 10,
-            leaf: DAY * 365,
-        }
+        Self { authority: DAY * 365 * 10, leaf: DAY * 365 }
     }
 }
 
@@ -96,13 +93,9 @@ impl Window {
     /// [`Error::UnrepresentableTime`] when a moment lies beyond what a timestamp can hold.
     pub fn starting(now: Timestamp, lifetime: Duration) -> Result<Self, Error> {
         let second = |at: Result<Timestamp, jiff::Error>| {
-            at.and_then(|at| Timestamp::from_second(at.as_second()))
-                .map_err(|_| Error::UnrepresentableTime { at: now })
+            at.and_then(|at| Timestamp::from_second(at.as_second())).map_err(|_| Error::UnrepresentableTime { at: now })
         };
-        Ok(Self {
-            not_before: second(now.checked_sub(BACKDATE))?,
-            not_after: second(now.checked_add(lifetime))?,
-        })
+        Ok(Self { not_before: second(now.checked_sub(BACKDATE))?, not_after: second(now.checked_add(lifetime))? })
     }
 }
 
@@ -118,18 +111,12 @@ pub struct Subject {
 impl Subject {
     /// A subject without a group.
     pub fn new(common_name: impl Into<String>) -> Self {
-        Self {
-            common_name: common_name.into(),
-            organization: None,
-        }
+        Self { common_name: common_name.into(), organization: None }
     }
 
     /// A subject with its group.
     pub fn in_group(common_name: impl Into<String>, organization: impl Into<String>) -> Self {
-        Self {
-            common_name: common_name.into(),
-            organization: Some(organization.into()),
-        }
+        Self { common_name: common_name.into(), organization: Some(organization.into()) }
     }
 }
 
@@ -249,10 +236,9 @@ impl LeafName {
     pub const fn authority(self) -> AuthorityName {
         match self {
             Self::FrontProxyClient => AuthorityName::FrontProxy,
-            Self::EtcdServer
-            | Self::EtcdPeer
-            | Self::EtcdHealthcheckClient
-            | Self::ApiServerEtcdClient => AuthorityName::Etcd,
+            Self::EtcdServer | Self::EtcdPeer | Self::EtcdHealthcheckClient | Self::ApiServerEtcdClient => {
+                AuthorityName::Etcd
+            }
             _ => AuthorityName::Cluster,
         }
     }
@@ -264,9 +250,7 @@ impl LeafName {
             Self::ApiServer => Subject::new("kube-apiserver"),
             Self::ApiServerKubeletClient => Subject {
                 common_name: "kube-apiserver-kubelet-client".to_owned(),
-                organization: version
-                    .kubelet_client_is_cluster_admin()
-                    .then(|| CLUSTER_ADMINS.to_owned()),
+                organization: version.kubelet_client_is_cluster_admin().then(|| CLUSTER_ADMINS.to_owned()),
             },
             Self::FrontProxyClient => Subject::new("front-proxy-client"),
             Self::EtcdServer | Self::EtcdPeer => Subject::new(node),

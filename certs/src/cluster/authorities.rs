@@ -50,10 +50,7 @@ impl ServiceAccountKey {
     /// [`Error::KeyGeneration`].
     pub fn create(algorithm: KeyAlgorithm) -> Result<Self, Error> {
         let key = PrivateKey::generate(algorithm)?;
-        Ok(Self {
-            key_pem: key.to_pem()?,
-            public_pem: key.public_pem(),
-        })
+        Ok(Self { key_pem: key.to_pem()?, public_pem: key.public_pem() })
     }
 
     /// Takes an existing key; its bytes are kept.
@@ -62,10 +59,7 @@ impl ServiceAccountKey {
     /// [`Error::UnreadableKey`].
     pub fn load(key_pem: &SecretString) -> Result<Self, Error> {
         let public_pem = PrivateKey::from_pem(key_pem.expose_secret())?.public_pem();
-        Ok(Self {
-            key_pem: key_pem.clone(),
-            public_pem,
-        })
+        Ok(Self { key_pem: key_pem.clone(), public_pem })
     }
 
     /// `sa.key`.
@@ -81,9 +75,7 @@ impl ServiceAccountKey {
 
 impl fmt::Debug for ServiceAccountKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServiceAccountKey")
-            .field("public_pem", &self.public_pem)
-            .finish_non_exhaustive()
+        f.debug_struct("ServiceAccountKey").field("public_pem", &self.public_pem).finish_non_exhaustive()
     }
 }
 
@@ -101,11 +93,7 @@ impl Authorities {
     ///
     /// # Errors
     /// As [`Authorities::complete`].
-    pub fn create(
-        algorithm: KeyAlgorithm,
-        validity: Validity,
-        now: Timestamp,
-    ) -> Result<Self, Error> {
+    pub fn create(algorithm: KeyAlgorithm, validity: Validity, now: Timestamp) -> Result<Self, Error> {
         Self::complete(&ExistingAuthorities::default(), algorithm, validity, now)
     }
 
@@ -122,29 +110,20 @@ impl Authorities {
         let window = Window::starting(now, validity.authority)?;
         let authority = |name: AuthorityName, existing: &Option<ExistingAuthority>| {
             match existing {
-                Some(existing) => {
-                    Authority::load(&existing.certificate_pem, &existing.key_pem, now)
-                }
+                Some(existing) => Authority::load(&existing.certificate_pem, &existing.key_pem, now),
                 None => Authority::create(&Subject::new(name.common_name()), algorithm, window),
             }
-            .map_err(|source| Error::Authority {
-                authority: name.base_name(),
-                source: Box::new(source),
-            })
+            .map_err(|source| Error::Authority { authority: name.base_name(), source: Box::new(source) })
         };
         let service_account = || {
             match &existing.service_account {
                 Some(key) => ServiceAccountKey::load(key),
                 None => ServiceAccountKey::create(algorithm),
             }
-            .map_err(|source| Error::Authority {
-                authority: SERVICE_ACCOUNT,
-                source: Box::new(source),
-            })
+            .map_err(|source| Error::Authority { authority: SERVICE_ACCOUNT, source: Box::new(source) })
         };
         thread::scope(|scope| {
-            let front_proxy =
-                scope.spawn(|| authority(AuthorityName::FrontProxy, &existing.front_proxy));
+            let front_proxy = scope.spawn(|| authority(AuthorityName::FrontProxy, &existing.front_proxy));
             let etcd = scope.spawn(|| authority(AuthorityName::Etcd, &existing.etcd));
             let service_account = scope.spawn(service_account);
             let cluster = authority(AuthorityName::Cluster, &existing.cluster)?;
@@ -174,7 +153,5 @@ impl Authorities {
 
 /// The thread's result; a panic goes on in the caller, as if there had been no thread.
 pub(crate) fn join<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
-    handle
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

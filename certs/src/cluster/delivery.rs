@@ -24,31 +24,19 @@ impl ClusterPki {
     ///
     /// # Errors
     /// The description's contradictions ([`ClusterPki::validate`]) or the first failure of any certificate.
-    pub fn issue(
-        &self,
-        authorities: &Authorities,
-        threads: NonZeroUsize,
-    ) -> Result<ClusterFiles, Error> {
+    pub fn issue(&self, authorities: &Authorities, threads: NonZeroUsize) -> Result<ClusterFiles, Error> {
         self.validate()?;
         let mut jobs = Vec::new();
         for host in &self.hosts {
-            jobs.extend(
-                layout::items(self, host)?
-                    .into_iter()
-                    .map(|item| (host, item)),
-            );
+            jobs.extend(layout::items(self, host)?.into_iter().map(|item| (host, item)));
         }
-        let files = in_parallel(&jobs, threads, |(host, item)| {
-            self.deliver(host, item, authorities)
-        })?;
-        let mut hosts: BTreeMap<String, Vec<PkiFile>> = BTreeMap::new();
+        let files = in_parallel(&jobs, threads, |(host, item)| self.deliver(host, item, authorities))?;
+        let mut hosts: BTreeMap<String, Vec<PkiFile>> =
+            self.hosts.iter().map(|host| (host.name.clone(), Vec::new())).collect();
         for ((host, _), files) in jobs.iter().zip(files) {
             hosts.entry(host.name.clone()).or_default().extend(files);
         }
-        Ok(ClusterFiles {
-            hosts,
-            operator: self.operator_access(authorities)?,
-        })
+        Ok(ClusterFiles { hosts, operator: self.operator_access(authorities)? })
     }
 
     /// Issues everything for one host. Hosts are independent of each other: this may run for several at once, and
@@ -74,11 +62,7 @@ impl ClusterPki {
     pub fn host_paths(&self, host: &str) -> Result<Vec<String>, Error> {
         self.validate()?;
         let items = layout::items(self, self.host(host)?)?;
-        Ok(items
-            .iter()
-            .flat_map(Item::paths)
-            .map(str::to_owned)
-            .collect())
+        Ok(items.iter().flat_map(Item::paths).map(str::to_owned).collect())
     }
 
     /// Issues the operator's administrator certificate.
@@ -86,11 +70,7 @@ impl ClusterPki {
     /// # Errors
     /// The failures of a certificate, or [`Error::InvalidCluster`].
     pub fn operator_access(&self, authorities: &Authorities) -> Result<OperatorAccess, Error> {
-        let entry = |name: String, server| ClusterEntry {
-            name,
-            server,
-            tls_server_name: None,
-        };
+        let entry = |name: String, server| ClusterEntry { name, server, tls_server_name: None };
         let clusters = match &self.control_plane_endpoint {
             Some(endpoint) => vec![entry(self.cluster_name.clone(), endpoint.clone())],
             None => self
@@ -110,35 +90,20 @@ impl ClusterPki {
         let leaf = self.leaf(LeafName::Admin, NO_NODE, &AltNames::new(), authorities)?;
         Ok(OperatorAccess {
             user: LeafName::Admin.subject(self.version, NO_NODE).common_name,
-            authority_pem: authorities
-                .get(AuthorityName::Cluster)
-                .certificate_pem()
-                .to_owned(),
+            authority_pem: authorities.get(AuthorityName::Cluster).certificate_pem().to_owned(),
             certificate_pem: leaf.certificate_pem,
             key_pem: leaf.key_pem,
             clusters,
         })
     }
 
-    fn deliver(
-        &self,
-        host: &Host,
-        item: &Item,
-        authorities: &Authorities,
-    ) -> Result<Vec<PkiFile>, Error> {
+    fn deliver(&self, host: &Host, item: &Item, authorities: &Authorities) -> Result<Vec<PkiFile>, Error> {
         Ok(match item {
             Item::AuthorityCertificate { name, path } => {
-                vec![PkiFile::public(
-                    path,
-                    PUBLIC_MODE,
-                    authorities.get(*name).certificate_pem(),
-                )]
+                vec![PkiFile::public(path, PUBLIC_MODE, authorities.get(*name).certificate_pem())]
             }
             Item::AuthorityKey { name, path } => {
-                vec![PkiFile::secret(
-                    path,
-                    authorities.get(*name).key_pem().clone(),
-                )]
+                vec![PkiFile::secret(path, authorities.get(*name).key_pem().clone())]
             }
             Item::ServiceAccount { key, public } => {
                 let pair = authorities.service_account();
@@ -147,11 +112,7 @@ impl ClusterPki {
                     PkiFile::public(public, PRIVATE_MODE, pair.public_pem()),
                 ]
             }
-            Item::Leaf {
-                name,
-                alt_names,
-                form,
-            } => {
+            Item::Leaf { name, alt_names, form } => {
                 let leaf = self.leaf(*name, &host.name, alt_names, authorities)?;
                 let user = name.subject(self.version, &host.name).common_name;
                 self.wrap(leaf, user, form, authorities)
@@ -159,44 +120,23 @@ impl ClusterPki {
         })
     }
 
-    fn wrap(
-        &self,
-        leaf: IssuedLeaf,
-        user: String,
-        form: &Form,
-        authorities: &Authorities,
-    ) -> Vec<PkiFile> {
+    fn wrap(&self, leaf: IssuedLeaf, user: String, form: &Form, authorities: &Authorities) -> Vec<PkiFile> {
         let kubeconfig = |server: &Endpoint, client| {
             let authority = authorities.get(AuthorityName::Cluster).certificate_pem();
             Kubeconfig::new(&self.cluster_name, server.clone(), authority, user, client).render()
         };
-        let IssuedLeaf {
-            certificate_pem,
-            key_pem,
-        } = leaf;
+        let IssuedLeaf { certificate_pem, key_pem } = leaf;
         match form {
             Form::Pair { certificate, key } => {
-                vec![
-                    PkiFile::public(certificate, PUBLIC_MODE, certificate_pem),
-                    PkiFile::secret(key, key_pem),
-                ]
+                vec![PkiFile::public(certificate, PUBLIC_MODE, certificate_pem), PkiFile::secret(key, key_pem)]
             }
             Form::Kubeconfig { path, server } => {
-                let client = ClientCertificate::Embedded {
-                    certificate_pem,
-                    key_pem,
-                };
+                let client = ClientCertificate::Embedded { certificate_pem, key_pem };
                 vec![PkiFile::secret(path, kubeconfig(server, client))]
             }
-            Form::Kubelet {
-                dated,
-                link,
-                kubeconfig: path,
-                server,
-            } => {
+            Form::Kubelet { dated, link, kubeconfig: path, server } => {
                 // The kubelet's own store writes the certificate first.
-                let mut both =
-                    String::with_capacity(certificate_pem.len() + key_pem.expose_secret().len());
+                let mut both = String::with_capacity(certificate_pem.len() + key_pem.expose_secret().len());
                 both.push_str(&certificate_pem);
                 both.push_str(key_pem.expose_secret());
                 let client = ClientCertificate::File { path: link.clone() };
@@ -224,9 +164,7 @@ impl ClusterPki {
             alt_names: alt_names.clone(),
         };
         let window = Window::starting(self.now, self.validity.leaf)?;
-        authorities
-            .get(name.authority())
-            .issue(&request, self.algorithm, window)
+        authorities.get(name.authority()).issue(&request, self.algorithm, window)
     }
 }
 
@@ -256,9 +194,7 @@ fn in_parallel<J: Sync, T: Send>(
         }
     };
     let done = thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads.get().min(jobs.len()))
-            .map(|_| scope.spawn(worker))
-            .collect();
+        let handles: Vec<_> = (0..threads.get().min(jobs.len())).map(|_| scope.spawn(worker)).collect();
         handles.into_iter().map(join).collect::<Result<Vec<_>, _>>()
     })?;
     let mut done: Vec<_> = done.into_iter().flatten().collect();

@@ -37,27 +37,15 @@ pub enum Contents {
 
 impl PkiFile {
     pub(super) fn public(path: &str, mode: u32, text: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            mode,
-            contents: Contents::Public(text.into()),
-        }
+        Self { path: path.to_owned(), mode, contents: Contents::Public(text.into()) }
     }
 
     pub(super) fn secret(path: &str, text: SecretString) -> Self {
-        Self {
-            path: path.to_owned(),
-            mode: PRIVATE_MODE,
-            contents: Contents::Secret(text),
-        }
+        Self { path: path.to_owned(), mode: PRIVATE_MODE, contents: Contents::Secret(text) }
     }
 
     pub(super) fn link(path: &str, target: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            mode: LINK_MODE,
-            contents: Contents::Link(target.to_owned()),
-        }
+        Self { path: path.to_owned(), mode: LINK_MODE, contents: Contents::Link(target.to_owned()) }
     }
 
     /// Whether the file must never be shown or logged.

@@ -28,11 +28,7 @@ pub(super) enum Item {
     /// The service account key pair.
     ServiceAccount { key: String, public: String },
     /// A certificate with its key, delivered in that form.
-    Leaf {
-        name: LeafName,
-        alt_names: AltNames,
-        form: Form,
-    },
+    Leaf { name: LeafName, alt_names: AltNames, form: Form },
 }
 
 /// How a leaf and its key are delivered.
@@ -43,12 +39,7 @@ pub(super) enum Form {
     /// Embedded in a kubeconfig for that API server.
     Kubeconfig { path: String, server: Endpoint },
     /// The kubelet's: one dated PEM file with both, the link to it, and a kubeconfig for that API server.
-    Kubelet {
-        dated: String,
-        link: String,
-        kubeconfig: String,
-        server: Endpoint,
-    },
+    Kubelet { dated: String, link: String, kubeconfig: String, server: Endpoint },
 }
 
 impl Item {
@@ -60,60 +51,32 @@ impl Item {
             Self::Leaf { form, .. } => match form {
                 Form::Pair { certificate, key } => vec![certificate, key],
                 Form::Kubeconfig { path, .. } => vec![path],
-                Form::Kubelet {
-                    dated,
-                    link,
-                    kubeconfig,
-                    ..
-                } => vec![dated, link, kubeconfig],
+                Form::Kubelet { dated, link, kubeconfig, .. } => vec![dated, link, kubeconfig],
             },
         }
     }
 
     fn authority(name: AuthorityName) -> Self {
-        Self::AuthorityCertificate {
-            name,
-            path: format!("{PKI_DIR}/{}.crt", name.base_name()),
-        }
+        Self::AuthorityCertificate { name, path: format!("{PKI_DIR}/{}.crt", name.base_name()) }
     }
 
     fn authority_key(name: AuthorityName) -> Self {
-        Self::AuthorityKey {
-            name,
-            path: format!("{PKI_DIR}/{}.key", name.base_name()),
-        }
+        Self::AuthorityKey { name, path: format!("{PKI_DIR}/{}.key", name.base_name()) }
     }
 
     fn service_account() -> Self {
-        Self::ServiceAccount {
-            key: format!("{PKI_DIR}/sa.key"),
-            public: format!("{PKI_DIR}/sa.pub"),
-        }
+        Self::ServiceAccount { key: format!("{PKI_DIR}/sa.key"), public: format!("{PKI_DIR}/sa.pub") }
     }
 
     fn pair(name: LeafName, folder: &str, alt_names: AltNames) -> Self {
         let base = name.base_name();
-        let form = Form::Pair {
-            certificate: format!("{folder}/{base}.crt"),
-            key: format!("{folder}/{base}.key"),
-        };
-        Self::Leaf {
-            name,
-            alt_names,
-            form,
-        }
+        let form = Form::Pair { certificate: format!("{folder}/{base}.crt"), key: format!("{folder}/{base}.key") };
+        Self::Leaf { name, alt_names, form }
     }
 
     fn kubeconfig(name: LeafName, server: &Endpoint) -> Self {
-        let form = Form::Kubeconfig {
-            path: format!("{KUBERNETES_DIR}/{}", name.base_name()),
-            server: server.clone(),
-        };
-        Self::Leaf {
-            name,
-            alt_names: AltNames::new(),
-            form,
-        }
+        let form = Form::Kubeconfig { path: format!("{KUBERNETES_DIR}/{}", name.base_name()), server: server.clone() };
+        Self::Leaf { name, alt_names: AltNames::new(), form }
     }
 
     /// The date stands as client-go's certificate store writes it, but in UTC, so that it does not depend on
@@ -121,20 +84,12 @@ impl Item {
     fn kubelet_client(server: Endpoint, now: Timestamp) -> Self {
         let name = LeafName::KubeletClient;
         let form = Form::Kubelet {
-            dated: format!(
-                "{KUBELET_PKI_DIR}/{}-{}.pem",
-                name.base_name(),
-                now.strftime("%Y-%m-%d-%H-%M-%S")
-            ),
+            dated: format!("{KUBELET_PKI_DIR}/{}-{}.pem", name.base_name(), now.strftime("%Y-%m-%d-%H-%M-%S")),
             link: KUBELET_CLIENT_CURRENT.to_owned(),
             kubeconfig: format!("{KUBERNETES_DIR}/kubelet.conf"),
             server,
         };
-        Self::Leaf {
-            name,
-            alt_names: AltNames::new(),
-            form,
-        }
+        Self::Leaf { name, alt_names: AltNames::new(), form }
     }
 }
 
@@ -148,16 +103,8 @@ pub(super) fn items(pki: &ClusterPki, host: &Host) -> Result<Vec<Item>, Error> {
             items.push(Item::authority_key(name));
         }
         items.push(Item::service_account());
-        items.push(Item::pair(
-            LeafName::ApiServer,
-            PKI_DIR,
-            api_server_names(pki, host)?,
-        ));
-        for name in [
-            LeafName::ApiServerKubeletClient,
-            LeafName::FrontProxyClient,
-            LeafName::ApiServerEtcdClient,
-        ] {
+        items.push(Item::pair(LeafName::ApiServer, PKI_DIR, api_server_names(pki, host)?));
+        for name in [LeafName::ApiServerKubeletClient, LeafName::FrontProxyClient, LeafName::ApiServerEtcdClient] {
             items.push(Item::pair(name, PKI_DIR, AltNames::new()));
         }
     } else if roles.worker {
@@ -167,47 +114,24 @@ pub(super) fn items(pki: &ClusterPki, host: &Host) -> Result<Vec<Item>, Error> {
         if !roles.control_plane {
             items.push(Item::authority(AuthorityName::Etcd));
         }
-        items.push(Item::pair(
-            LeafName::EtcdServer,
-            PKI_DIR,
-            etcd_names(host, &pki.extra_etcd_server_names)?,
-        ));
-        items.push(Item::pair(
-            LeafName::EtcdPeer,
-            PKI_DIR,
-            etcd_names(host, &pki.extra_etcd_peer_names)?,
-        ));
-        items.push(Item::pair(
-            LeafName::EtcdHealthcheckClient,
-            PKI_DIR,
-            AltNames::new(),
-        ));
+        items.push(Item::pair(LeafName::EtcdServer, PKI_DIR, etcd_names(host, &pki.extra_etcd_server_names)?));
+        items.push(Item::pair(LeafName::EtcdPeer, PKI_DIR, etcd_names(host, &pki.extra_etcd_peer_names)?));
+        items.push(Item::pair(LeafName::EtcdHealthcheckClient, PKI_DIR, AltNames::new()));
     }
     if roles.control_plane {
         let local = pki.local_api_server(host)?;
         // As in kubeadm: people come through the endpoint, components stay on their host.
         let endpoint = pki.control_plane_endpoint.as_ref().unwrap_or(&local);
         items.push(Item::kubeconfig(LeafName::Admin, endpoint));
-        if pki
-            .control_planes()
-            .next()
-            .is_some_and(|first| first.name == host.name)
-        {
+        if pki.control_planes().next().is_some_and(|first| first.name == host.name) {
             items.push(Item::kubeconfig(LeafName::SuperAdmin, endpoint));
         }
         items.push(Item::kubeconfig(LeafName::ControllerManager, &local));
         items.push(Item::kubeconfig(LeafName::Scheduler, &local));
     }
     if roles.is_node() {
-        items.push(Item::kubelet_client(
-            kubelet_api_server(pki, host)?,
-            pki.now,
-        ));
-        items.push(Item::pair(
-            LeafName::KubeletServing,
-            KUBELET_PKI_DIR,
-            host_names(host)?,
-        ));
+        items.push(Item::kubelet_client(kubelet_api_server(pki, host)?, pki.now));
+        items.push(Item::pair(LeafName::KubeletServing, KUBELET_PKI_DIR, host_names(host)?));
     }
     Ok(items)
 }

@@ -13,15 +13,21 @@
 //!   workers reach them through a proxy on 127.0.0.1, operators through SSH forwards. Of dual-stack service
 //!   networks they name the first address of both families, where kubeadm names the first family's only.
 //! - etcd's certificates name all addresses of their host, not only the advertised one.
-//! - `kubelet.conf` on control planes names the local API server (kubeadm: the control plane endpoint, where
-//!   there is one), so that a new kubelet never talks to an older API server during an upgrade. It names its
-//!   certificate by path from the beginning; kubeadm gets there in its phase `kubelet-finalize`.
+//! - `kubelet.conf` names its certificate by path from the beginning; kubeadm embeds it and gets there in its phase
+//!   `kubelet-finalize`. (The local API server in it is kubeadm's rule, too: `ControlPlaneKubeletLocalMode`, on by
+//!   default since 1.33.)
 //! - Workers have a `kubelet.conf` with the same names as control planes; kubeadm's comes out of the TLS bootstrap and
 //!   calls everything `default-*`.
 //! - The kubelet's serving certificate is signed by the cluster authority; kubeadm's is signed by itself.
 //! - Client certificates in kubeconfigs begin five minutes before now like all others; kubeadm begins them with the
 //!   authority, which for an old authority is years ago.
+//! - Kubeconfigs embed `ca.crt` as it is; kubeadm embeds its first certificate. For a bundle, as it exists while
+//!   an authority is being replaced, ours trust all of it.
+//! - Extensions stand in another order inside a certificate, and on 1.34 the key identifiers of authorities are other
+//!   digests (kubeadm built with Go 1.25 or newer takes SHA-256, as we do; before, SHA-1).
 //! - A name that may not stand in a certificate is an error; kubeadm warns and leaves it out.
+//!
+//! `tests/it/parity.rs` proves the rest against files that the real kubeadm wrote.
 
 mod authorities;
 mod delivery;
@@ -33,9 +39,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::authorities::{
-    Authorities, ExistingAuthorities, ExistingAuthority, ServiceAccountKey,
-};
+pub use self::authorities::{Authorities, ExistingAuthorities, ExistingAuthority, ServiceAccountKey};
 pub use self::files::{ClusterFiles, Contents, OperatorAccess, PRIVATE_MODE, PUBLIC_MODE, PkiFile};
 pub use self::layout::{KUBELET_CLIENT_CURRENT, KUBELET_PKI_DIR, KUBERNETES_DIR, PKI_DIR};
 
@@ -109,23 +113,11 @@ pub struct Roles {
 
 impl Roles {
     /// A control plane with its etcd member on the same host.
-    pub const STACKED: Self = Self {
-        control_plane: true,
-        etcd: true,
-        worker: false,
-    };
+    pub const STACKED: Self = Self { control_plane: true, etcd: true, worker: false };
     /// A worker.
-    pub const WORKER: Self = Self {
-        control_plane: false,
-        etcd: false,
-        worker: true,
-    };
+    pub const WORKER: Self = Self { control_plane: false, etcd: false, worker: true };
     /// An etcd member on a host of its own.
-    pub const ETCD: Self = Self {
-        control_plane: false,
-        etcd: true,
-        worker: false,
-    };
+    pub const ETCD: Self = Self { control_plane: false, etcd: true, worker: false };
 
     /// Whether the host is a node of the cluster, with a kubelet that talks to the API.
     pub const fn is_node(self) -> bool {
@@ -139,9 +131,7 @@ impl Host {
         self.addresses
             .first()
             .map(IpAddr::to_canonical)
-            .ok_or_else(|| Error::InvalidCluster {
-                reason: format!("host `{}` has no address", self.name),
-            })
+            .ok_or_else(|| Error::InvalidCluster { reason: format!("host `{}` has no address", self.name) })
     }
 }
 
@@ -151,12 +141,7 @@ impl ClusterPki {
     /// # Errors
     /// [`Error::UnknownHost`].
     pub fn host(&self, name: &str) -> Result<&Host, Error> {
-        self.hosts
-            .iter()
-            .find(|host| host.name == name)
-            .ok_or_else(|| Error::UnknownHost {
-                host: name.to_owned(),
-            })
+        self.hosts.iter().find(|host| host.name == name).ok_or_else(|| Error::UnknownHost { host: name.to_owned() })
     }
 
     /// The control planes in their order.
@@ -169,11 +154,8 @@ impl ClusterPki {
     /// # Errors
     /// [`Error::InvalidCluster`] for a host without address or a port 0.
     pub fn local_api_server(&self, host: &Host) -> Result<Endpoint, Error> {
-        Endpoint::new(&host.advertised()?.to_string(), self.api_port).map_err(|_| {
-            Error::InvalidCluster {
-                reason: "the API server's port is 0".to_owned(),
-            }
-        })
+        Endpoint::new(&host.advertised()?.to_string(), self.api_port)
+            .map_err(|_| Error::InvalidCluster { reason: "the API server's port is 0".to_owned() })
     }
 
     /// Checks what no type expresses: there is a control plane, an etcd member and a service address, host names are
@@ -196,17 +178,13 @@ impl ClusterPki {
             return refuse("there is no service address".to_owned());
         }
         if !is_dns_name(&self.service_domain) {
-            return Err(Error::InvalidName {
-                name: self.service_domain.clone(),
-            });
+            return Err(Error::InvalidName { name: self.service_domain.clone() });
         }
         let mut names = std::collections::BTreeSet::new();
         let mut addresses = std::collections::BTreeMap::new();
         for host in &self.hosts {
             if !is_dns_name(&host.name) {
-                return Err(Error::InvalidName {
-                    name: host.name.clone(),
-                });
+                return Err(Error::InvalidName { name: host.name.clone() });
             }
             if !names.insert(&host.name) {
                 return refuse(format!("host `{}` is there twice", host.name));
@@ -216,10 +194,7 @@ impl ClusterPki {
                 if let Some(other) = addresses.insert(address.to_canonical(), &host.name)
                     && other != &host.name
                 {
-                    return refuse(format!(
-                        "hosts `{other}` and `{}` share the address {address}",
-                        host.name
-                    ));
+                    return refuse(format!("hosts `{other}` and `{}` share the address {address}", host.name));
                 }
             }
         }

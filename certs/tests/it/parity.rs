@@ -1,0 +1,225 @@
+//! The same files as kubeadm's: ours against goldens that were recorded from the real binary.
+//!
+//! With `KUBEADM` naming a binary, the goldens of its version are compared with what it writes now; with
+//! `UPDATE_GOLDEN` set, too, they are recorded anew.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kubewright_certs::cluster::{Authorities, ClusterPki};
+use kubewright_certs::key::KeyAlgorithm;
+use kubewright_certs::profile::{KubernetesVersion, Validity};
+
+use crate::dump::{self, Dump};
+use crate::samples;
+
+/// Minors with recorded goldens.
+const RECORDED: [(&str, KubernetesVersion); 1] = [("1.35.4", KubernetesVersion::new(35, 4))];
+
+struct Case {
+    name: &'static str,
+    pki: fn() -> ClusterPki,
+    /// The same cluster in kubeadm's configuration: what stands in `networking: {…}`, further lines of the
+    /// ClusterConfiguration, and the advertised address.
+    networking: &'static str,
+    cluster: &'static str,
+    address: &'static str,
+}
+
+/// kubeadm's defaults; and everything that can be turned.
+const CASES: [Case; 2] = [
+    Case {
+        name: "default",
+        pki: default,
+        networking: "serviceSubnet: 10.96.0.0/12",
+        cluster: "",
+        address: "10.90.0.11",
+    },
+    Case {
+        name: "custom",
+        pki: custom,
+        networking: "serviceSubnet: fd00:96::/108, dnsDomain: k8s.example",
+        cluster: "clusterName: lab-2\n\
+                  encryptionAlgorithm: ECDSA-P384\n\
+                  certificateValidityPeriod: 720h\n\
+                  caCertificateValidityPeriod: 1440h\n\
+                  controlPlaneEndpoint: api.lab.example:8443\n\
+                  apiServer: {certSANs: [zz.lab.example, aa.lab.example, 192.0.2.7, '*.wild.example']}\n\
+                  etcd: {local: {serverCertSANs: [etcd.lab.example, 192.0.2.8], peerCertSANs: [peer.lab.example]}}",
+        address: "fd00:90::11",
+    },
+];
+
+fn default() -> ClusterPki {
+    ClusterPki { algorithm: KeyAlgorithm::Rsa2048, ..samples::single() }
+}
+
+fn custom() -> ClusterPki {
+    let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let hour = |hours: u64| Duration::from_secs(hours * 3600);
+    let mut pki = ClusterPki {
+        cluster_name: "lab-2".to_owned(),
+        algorithm: KeyAlgorithm::EcdsaP384,
+        validity: Validity { authority: hour(1440), leaf: hour(720) },
+        service_domain: "k8s.example".to_owned(),
+        service_addresses: vec!["fd00:96::1".parse().unwrap()],
+        control_plane_endpoint: Some("api.lab.example:8443".parse().unwrap()),
+        extra_api_server_names: strings(&["zz.lab.example", "aa.lab.example", "192.0.2.7", "*.wild.example"]),
+        extra_etcd_server_names: strings(&["etcd.lab.example", "192.0.2.8"]),
+        extra_etcd_peer_names: strings(&["peer.lab.example"]),
+        ..samples::single()
+    };
+    pki.hosts[0].addresses = vec!["fd00:90::11".parse().unwrap()];
+    pki
+}
+
+fn golden(version: &str, case: &Case) -> PathBuf {
+    let suffix = if case.name == "default" { String::new() } else { format!("-{}", case.name) };
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/kubeadm-{version}{suffix}.txt"))
+}
+
+/// Our files, with the accepted differences taken back. Each is explained in the docs of `cluster`.
+fn ours(case: &Case, version: KubernetesVersion) -> Dump {
+    let pki = ClusterPki { version, ..(case.pki)() };
+    let authorities = Authorities::create(pki.algorithm, pki.validity, pki.now).unwrap();
+    let mut dump: Dump = pki
+        .host_files("cp1", &authorities)
+        .unwrap()
+        .iter()
+        .filter_map(|file| Some((file.path.clone(), dump::file(file.mode, file.expose_text()?))))
+        .collect();
+    // API servers are reached through proxies and forwards, too.
+    let api_server = dump.get_mut("/etc/kubernetes/pki/apiserver.crt").unwrap();
+    assert!(api_server.contains(" DNS:localhost,") && api_server.contains(", IP:127.0.0.1"));
+    *api_server = api_server.replace(" DNS:localhost,", "").replace(", IP:127.0.0.1", "");
+    // The kubelet's serving certificate is signed by the cluster; kubeadm leaves it to the kubelet.
+    for file in ["crt", "key"] {
+        dump.remove(&format!("/var/lib/kubelet/pki/kubelet.{file}")).unwrap();
+    }
+    // kubeadm embeds the kubelet's client certificate and moves it out later, as we do at once.
+    let pem = dump.remove("/var/lib/kubelet/pki/kubelet-client-2026-11-21-01-55-00.pem").unwrap();
+    let (mode, pem) = pem.split_once('\n').unwrap();
+    assert_eq!(mode, "mode: 0600");
+    let (labels, fields) = pem.split_at(pem.find("key survives").unwrap());
+    let [certificate, key] = labels.lines().map(|l| &l["pem: ".len()..]).collect::<Vec<_>>()[..] else {
+        panic!("certificate and key expected: {labels}");
+    };
+    let fields = fields.split_once('\n').unwrap().1;
+    let path = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+    let conf = dump.get_mut("/etc/kubernetes/kubelet.conf").unwrap();
+    *conf = conf
+        .replace(
+            &format!("|     client-certificate: {path}\n"),
+            &format!("|     client-certificate-data: <BEGIN {certificate}>\npem: {certificate}\n{fields}"),
+        )
+        .replace(&format!("|     client-key: {path}\n"), &format!("|     client-key-data: <BEGIN {key}>\n"));
+    dump
+}
+
+#[test]
+fn our_files_are_kubeadms() {
+    for (text, version) in RECORDED {
+        for case in &CASES {
+            let recorded = dump::parse(&fs::read_to_string(golden(text, case)).unwrap());
+            let ours = ours(case, version);
+            let paths = |dump: &Dump| dump.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(paths(&ours), paths(&recorded), "files of {text}, {}", case.name);
+            for (path, recorded) in &recorded {
+                assert_eq!(&ours[path], recorded, "{path} of {text}, {}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_goldens_are_what_kubeadm_writes() {
+    let Ok(kubeadm) = std::env::var("KUBEADM") else {
+        eprintln!("skipped: KUBEADM names no kubeadm binary");
+        return;
+    };
+    let output = Command::new(&kubeadm).args(["version", "-o", "short"]).output().unwrap();
+    let version = String::from_utf8(output.stdout).unwrap().trim().trim_start_matches('v').to_owned();
+    for case in &CASES {
+        let written = dump::render(&run(&kubeadm, &version, case));
+        let golden = golden(&version, case);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &written).unwrap();
+        }
+        assert_eq!(written, fs::read_to_string(&golden).unwrap(), "{}", golden.display());
+    }
+}
+
+/// What the binary writes for a case.
+fn run(kubeadm: &str, version: &str, case: &Case) -> Dump {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let (pki, address, networking) = (root.join("pki"), case.address, case.networking);
+    let cluster = if case.cluster == "{}" { "" } else { case.cluster };
+    let config = root.join("config.yaml");
+    fs::write(
+        &config,
+        format!(
+            "apiVersion: kubeadm.k8s.io/v1beta4\n\
+             kind: InitConfiguration\n\
+             localAPIEndpoint: {{advertiseAddress: '{address}'}}\n\
+             nodeRegistration: {{name: cp1}}\n\
+             ---\n\
+             apiVersion: kubeadm.k8s.io/v1beta4\n\
+             kind: ClusterConfiguration\n\
+             kubernetesVersion: v{version}\n\
+             certificatesDir: {}\n\
+             networking: {{{networking}}}\n\
+             {cluster}\n",
+            pki.display()
+        ),
+    )
+    .unwrap();
+    let phase = |arguments: &[&str]| {
+        let output = Command::new(kubeadm)
+            .args(["init", "phase"])
+            .args(arguments)
+            .arg("--config")
+            .arg(&config)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    phase(&["certs", "all"]);
+    phase(&["kubeconfig", "all", "--kubeconfig-dir", root.to_str().unwrap()]);
+    fs::remove_file(&config).unwrap();
+    let mut dump = Dump::new();
+    collect(root, "/etc/kubernetes", &mut dump);
+    // The certificates in kubeconfigs begin with the authority and end counted from their own phase. In one `kubeadm
+    // init` that is the same moment; here the second phase starts a second or two later.
+    for (_, text) in dump.iter_mut().filter(|(path, _)| path.ends_with(".conf")) {
+        *text = whole_minutes(text);
+    }
+    dump
+}
+
+/// The lifetimes in a dump, without what exceeds whole minutes.
+fn whole_minutes(text: &str) -> String {
+    let round = |line: &str| match line.strip_prefix("lifetime: ").and_then(|l| l.strip_suffix(" s")) {
+        Some(seconds) => {
+            let seconds: u64 = seconds.parse().unwrap();
+            format!("lifetime: {} s\n", seconds - seconds % 60)
+        }
+        None => format!("{line}\n"),
+    };
+    text.lines().map(round).collect()
+}
+
+fn collect(folder: &Path, shown: &str, dump: &mut Dump) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let shown = format!("{shown}/{}", entry.file_name().to_str().unwrap());
+        if entry.path().is_dir() {
+            collect(&entry.path(), &shown, dump);
+        } else {
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+            dump.insert(shown, dump::file(mode, &fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+}
