@@ -136,12 +136,9 @@ fn our_files_are_kubeadms() {
 
 #[test]
 fn the_goldens_are_what_kubeadm_writes() {
-    let Ok(kubeadm) = std::env::var("KUBEADM") else {
-        eprintln!("skipped: KUBEADM names no kubeadm binary");
+    let Some((kubeadm, version)) = kubeadm() else {
         return;
     };
-    let output = Command::new(&kubeadm).args(["version", "-o", "short"]).output().unwrap();
-    let version = String::from_utf8(output.stdout).unwrap().trim().trim_start_matches('v').to_owned();
     for case in &CASES {
         let written = dump::render(&run(&kubeadm, &version, case));
         let golden = golden(&version, case);
@@ -152,28 +149,86 @@ fn the_goldens_are_what_kubeadm_writes() {
     }
 }
 
+/// kubeadm finds our files, checks them (issuer, names, API server) and has nothing to add or to change.
+#[test]
+fn kubeadm_takes_our_files_as_its_own() {
+    let Some((kubeadm, version)) = kubeadm() else {
+        return;
+    };
+    let numbers: Vec<u16> = version.split('.').map(|n| n.parse().unwrap()).collect();
+    for case in &CASES {
+        let root = tempfile::tempdir().unwrap();
+        let mut pki = (case.pki)();
+        pki.version = KubernetesVersion::new(numbers[1], numbers[2]);
+        // kubeadm looks at its own clock.
+        pki.now = jiff::Timestamp::now();
+        let authorities = Authorities::create(pki.algorithm, pki.validity, pki.now).unwrap();
+        let files = pki.host_files("cp1", &authorities).unwrap();
+        samples::write(root.path(), &files);
+        let folder = root.path().join("etc/kubernetes");
+        let mut before = Dump::new();
+        collect(&folder, "", &mut before);
+        let said = init(&kubeadm, &version, case, &folder);
+        // Ten certificates with their authorities, five kubeconfigs; the service account key it words differently.
+        assert_eq!(said.matches("Using existing").count(), 15, "{said}");
+        assert!(said.contains("Using the existing \"sa\" key"), "{said}");
+        assert!(!said.contains("Generating \"") && !said.contains("Writing"), "{said}");
+        let mut after = Dump::new();
+        collect(&folder, "", &mut after);
+        assert_eq!(before, after);
+        for file in files.iter().filter(|file| file.link_target().is_none()) {
+            let written = fs::read_to_string(root.path().join(&file.path[1..])).unwrap();
+            assert_eq!(Some(written.as_str()), file.expose_text(), "{}", file.path);
+        }
+    }
+}
+
+/// The binary that `KUBEADM` names, and its version.
+fn kubeadm() -> Option<(String, String)> {
+    let Ok(kubeadm) = std::env::var("KUBEADM") else {
+        eprintln!("skipped: KUBEADM names no kubeadm binary");
+        return None;
+    };
+    let output = Command::new(&kubeadm).args(["version", "-o", "short"]).output().unwrap();
+    let version = String::from_utf8(output.stdout).unwrap();
+    Some((kubeadm, version.trim().trim_start_matches('v').to_owned()))
+}
+
 /// What the binary writes for a case.
 fn run(kubeadm: &str, version: &str, case: &Case) -> Dump {
     let root = tempfile::tempdir().unwrap();
-    let root = root.path();
-    let (pki, address, networking) = (root.join("pki"), case.address, case.networking);
-    let cluster = if case.cluster == "{}" { "" } else { case.cluster };
-    let config = root.join("config.yaml");
+    init(kubeadm, version, case, root.path());
+    let mut dump = Dump::new();
+    collect(root.path(), "/etc/kubernetes", &mut dump);
+    // The certificates in kubeconfigs begin with the authority and end counted from their own phase. In one `kubeadm
+    // init` that is the same moment; here the second phase starts a second or two later.
+    for (_, text) in dump.iter_mut().filter(|(path, _)| path.ends_with(".conf")) {
+        *text = whole_minutes(text);
+    }
+    dump
+}
+
+/// Runs the phases that write certificates and kubeconfigs, with `folder` for /etc/kubernetes; returns what was said.
+fn init(kubeadm: &str, version: &str, case: &Case, folder: &Path) -> String {
+    let config = tempfile::NamedTempFile::new().unwrap();
     fs::write(
-        &config,
+        config.path(),
         format!(
             "apiVersion: kubeadm.k8s.io/v1beta4\n\
              kind: InitConfiguration\n\
-             localAPIEndpoint: {{advertiseAddress: '{address}'}}\n\
+             localAPIEndpoint: {{advertiseAddress: '{}'}}\n\
              nodeRegistration: {{name: cp1}}\n\
              ---\n\
              apiVersion: kubeadm.k8s.io/v1beta4\n\
              kind: ClusterConfiguration\n\
              kubernetesVersion: v{version}\n\
-             certificatesDir: {}\n\
-             networking: {{{networking}}}\n\
-             {cluster}\n",
-            pki.display()
+             certificatesDir: {}/pki\n\
+             networking: {{{}}}\n\
+             {}\n",
+            case.address,
+            folder.display(),
+            case.networking,
+            case.cluster
         ),
     )
     .unwrap();
@@ -182,22 +237,13 @@ fn run(kubeadm: &str, version: &str, case: &Case) -> Dump {
             .args(["init", "phase"])
             .args(arguments)
             .arg("--config")
-            .arg(&config)
+            .arg(config.path())
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     };
-    phase(&["certs", "all"]);
-    phase(&["kubeconfig", "all", "--kubeconfig-dir", root.to_str().unwrap()]);
-    fs::remove_file(&config).unwrap();
-    let mut dump = Dump::new();
-    collect(root, "/etc/kubernetes", &mut dump);
-    // The certificates in kubeconfigs begin with the authority and end counted from their own phase. In one `kubeadm
-    // init` that is the same moment; here the second phase starts a second or two later.
-    for (_, text) in dump.iter_mut().filter(|(path, _)| path.ends_with(".conf")) {
-        *text = whole_minutes(text);
-    }
-    dump
+    phase(&["certs", "all"]) + &phase(&["kubeconfig", "all", "--kubeconfig-dir", folder.to_str().unwrap()])
 }
 
 /// The lifetimes in a dump, without what exceeds whole minutes.
