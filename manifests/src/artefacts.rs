@@ -70,21 +70,10 @@ const BIN_DIR: &str = "/usr/local/bin";
 /// reaches for there.
 pub fn binaries(spec: &Spec, host: &Host, arch: Arch) -> Vec<Artefact> {
     let mirror = spec.artefacts.mirror.as_deref();
-    let kubernetes: &[&str] = if host.is(Role::ControlPlane) {
-        &["kubelet", "kubectl", "kubeadm"]
-    } else {
-        &["kubelet"]
-    };
-    let mut artefacts: Vec<Artefact> = kubernetes
-        .iter()
-        .map(|name| kubernetes_binary(spec, name, arch))
-        .collect();
-    artefacts.extend([
-        containerd(spec, arch),
-        runc(arch),
-        cni_plugins(arch),
-        crictl(arch),
-    ]);
+    let kubernetes: &[&str] =
+        if host.is(Role::ControlPlane) { &["kubelet", "kubectl", "kubeadm"] } else { &["kubelet"] };
+    let mut artefacts: Vec<Artefact> = kubernetes.iter().map(|name| kubernetes_binary(spec, name, arch)).collect();
+    artefacts.extend([containerd(spec, arch), runc(arch), cni_plugins(arch), crictl(arch)]);
     for artefact in &mut artefacts {
         artefact.url = mirrored(mirror, &artefact.url);
         artefact.checksum.url = mirrored(mirror, &artefact.checksum.url);
@@ -99,11 +88,7 @@ pub fn images(spec: &Spec, host: &Host) -> Vec<String> {
         wanted.push(images::etcd(spec));
     }
     if host.is(Role::ControlPlane) {
-        let components = [
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-scheduler",
-        ];
+        let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
         wanted.extend(components.map(|component| images::kubernetes(spec, component)));
     } else if spec.endpoint.mode == EndpointMode::NodeLocal {
         wanted.push(images::haproxy());
@@ -120,11 +105,7 @@ pub fn images(spec: &Spec, host: &Host) -> Vec<String> {
 /// An official URL behind a mirror: `https://dl.k8s.io/x` becomes `<mirror>/dl.k8s.io/x`.
 pub fn mirrored(mirror: Option<&str>, official: &str) -> String {
     match mirror {
-        Some(mirror) => format!(
-            "{}/{}",
-            mirror.trim_end_matches('/'),
-            official.trim_start_matches("https://")
-        ),
+        Some(mirror) => format!("{}/{}", mirror.trim_end_matches('/'), official.trim_start_matches("https://")),
         None => official.to_owned(),
     }
 }
@@ -132,9 +113,7 @@ pub fn mirrored(mirror: Option<&str>, official: &str) -> String {
 impl Artefact {
     /// Name of the downloaded file, as a checksum list calls it.
     pub fn file_name(&self) -> &str {
-        self.url
-            .rsplit_once('/')
-            .map_or(&self.url, |(_, name)| name)
+        self.url.rsplit_once('/').map_or(&self.url, |(_, name)| name)
     }
 }
 
@@ -157,40 +136,24 @@ impl ChecksumFormat {
 
 fn kubernetes_binary(spec: &Spec, name: &str, arch: Arch) -> Artefact {
     let version = spec.kubernetes.version.tag();
-    let url = format!(
-        "https://dl.k8s.io/release/{version}/bin/linux/{}/{name}",
-        arch.go()
-    );
+    let url = format!("https://dl.k8s.io/release/{version}/bin/linux/{}/{name}", arch.go());
     Artefact {
         name: name.to_owned(),
         version,
-        checksum: Checksum {
-            url: format!("{url}.sha256"),
-            format: ChecksumFormat::Bare,
-        },
+        checksum: Checksum { url: format!("{url}.sha256"), format: ChecksumFormat::Bare },
         url,
-        install: Install::File {
-            path: format!("{BIN_DIR}/{name}"),
-            mode: PROGRAM,
-        },
+        install: Install::File { path: format!("{BIN_DIR}/{name}"), mode: PROGRAM },
     }
 }
 
 fn containerd(spec: &Spec, arch: Arch) -> Artefact {
     let number = spec.containerd.version.trim_start_matches('v');
     let version = format!("v{number}");
-    let url = github(
-        "containerd/containerd",
-        &version,
-        &format!("containerd-{number}-linux-{}.tar.gz", arch.go()),
-    );
+    let url = github("containerd/containerd", &version, &format!("containerd-{number}-linux-{}.tar.gz", arch.go()));
     Artefact {
         name: "containerd".to_owned(),
         version,
-        checksum: Checksum {
-            url: format!("{url}.sha256sum"),
-            format: ChecksumFormat::Listed,
-        },
+        checksum: Checksum { url: format!("{url}.sha256sum"), format: ChecksumFormat::Listed },
         url,
         install: archive("bin", BIN_DIR),
     }
@@ -200,37 +163,23 @@ fn runc(arch: Arch) -> Artefact {
     Artefact {
         name: "runc".to_owned(),
         version: versions::RUNC.to_owned(),
-        url: github(
-            "opencontainers/runc",
-            versions::RUNC,
-            &format!("runc.{}", arch.go()),
-        ),
+        url: github("opencontainers/runc", versions::RUNC, &format!("runc.{}", arch.go())),
         checksum: Checksum {
             url: github("opencontainers/runc", versions::RUNC, "runc.sha256sum"),
             format: ChecksumFormat::Listed,
         },
         // containerd's documentation puts it here; before /usr/sbin in PATH, so ours wins over a package's.
-        install: Install::File {
-            path: "/usr/local/sbin/runc".to_owned(),
-            mode: PROGRAM,
-        },
+        install: Install::File { path: "/usr/local/sbin/runc".to_owned(), mode: PROGRAM },
     }
 }
 
 fn cni_plugins(arch: Arch) -> Artefact {
     let version = versions::CNI_PLUGINS;
-    let url = github(
-        "containernetworking/plugins",
-        version,
-        &format!("cni-plugins-linux-{}-{version}.tgz", arch.go()),
-    );
+    let url = github("containernetworking/plugins", version, &format!("cni-plugins-linux-{}-{version}.tgz", arch.go()));
     Artefact {
         name: "cni-plugins".to_owned(),
         version: version.to_owned(),
-        checksum: Checksum {
-            url: format!("{url}.sha256"),
-            format: ChecksumFormat::Listed,
-        },
+        checksum: Checksum { url: format!("{url}.sha256"), format: ChecksumFormat::Listed },
         url,
         install: archive("", "/opt/cni/bin"),
     }
@@ -238,29 +187,18 @@ fn cni_plugins(arch: Arch) -> Artefact {
 
 fn crictl(arch: Arch) -> Artefact {
     let version = versions::CRICTL;
-    let url = github(
-        "kubernetes-sigs/cri-tools",
-        version,
-        &format!("crictl-{version}-linux-{}.tar.gz", arch.go()),
-    );
+    let url = github("kubernetes-sigs/cri-tools", version, &format!("crictl-{version}-linux-{}.tar.gz", arch.go()));
     Artefact {
         name: "crictl".to_owned(),
         version: version.to_owned(),
-        checksum: Checksum {
-            url: format!("{url}.sha256"),
-            format: ChecksumFormat::Bare,
-        },
+        checksum: Checksum { url: format!("{url}.sha256"), format: ChecksumFormat::Bare },
         url,
         install: archive("", BIN_DIR),
     }
 }
 
 fn archive(under: &str, into: &str) -> Install {
-    Install::Archive {
-        under: under.to_owned(),
-        into: into.to_owned(),
-        mode: PROGRAM,
-    }
+    Install::Archive { under: under.to_owned(), into: into.to_owned(), mode: PROGRAM }
 }
 
 fn github(repository: &str, version: &str, file: &str) -> String {
@@ -276,17 +214,9 @@ mod tests {
     #[test]
     fn checksums_are_read_in_both_formats() {
         let lower = HEX.to_ascii_lowercase();
-        assert_eq!(
-            ChecksumFormat::Bare
-                .digest(&format!("{HEX}\n"), "kubelet")
-                .as_ref(),
-            Some(&lower)
-        );
+        assert_eq!(ChecksumFormat::Bare.digest(&format!("{HEX}\n"), "kubelet").as_ref(), Some(&lower));
         let list = format!("{}  runc.arm64\n{HEX} *runc.amd64\n", "0".repeat(64));
-        assert_eq!(
-            ChecksumFormat::Listed.digest(&list, "runc.amd64").as_ref(),
-            Some(&lower)
-        );
+        assert_eq!(ChecksumFormat::Listed.digest(&list, "runc.amd64").as_ref(), Some(&lower));
         assert_eq!(ChecksumFormat::Listed.digest(&list, "runc.s390x"), None);
         assert_eq!(ChecksumFormat::Bare.digest("<html>", "kubelet"), None);
         assert_eq!(ChecksumFormat::Bare.digest("", "kubelet"), None);

@@ -14,29 +14,12 @@ const MODULES: &str = "overlay\nbr_netfilter\n";
 
 /// Configuration, registries, unit, crictl's configuration, kernel settings and modules.
 pub fn files(spec: &Spec) -> Vec<RenderedFile> {
-    let mut files = vec![RenderedFile::new(
-        "/etc/containerd/config.toml",
-        0o644,
-        config(spec),
-    )];
-    files.extend(
-        spec.artefacts
-            .registry_mirrors
-            .iter()
-            .map(|(registry, mirror)| {
-                RenderedFile::new(
-                    format!("{REGISTRIES_DIR}/{registry}/hosts.toml"),
-                    0o644,
-                    hosts(registry, mirror),
-                )
-            }),
-    );
+    let mut files = vec![RenderedFile::new("/etc/containerd/config.toml", 0o644, config(spec))];
+    files.extend(spec.artefacts.registry_mirrors.iter().map(|(registry, mirror)| {
+        RenderedFile::new(format!("{REGISTRIES_DIR}/{registry}/hosts.toml"), 0o644, hosts(registry, mirror))
+    }));
     files.extend([
-        RenderedFile::new(
-            format!("{SYSTEMD_DIR}/containerd.service"),
-            0o644,
-            include_str!("files/containerd.service"),
-        ),
+        RenderedFile::new(format!("{SYSTEMD_DIR}/containerd.service"), 0o644, include_str!("files/containerd.service")),
         RenderedFile::new("/etc/crictl.yaml", 0o644, crictl()),
         RenderedFile::new("/etc/sysctl.d/99-kubernetes.conf", 0o644, sysctl(spec)),
         RenderedFile::new("/etc/modules-load.d/kubernetes.conf", 0o644, MODULES),
@@ -76,52 +59,29 @@ fn config(spec: &Spec) -> String {
 
 /// The kubelet's cgroup driver; both must use the same.
 fn cgroup_driver(spec: &Spec) -> &str {
-    spec.kubelet
-        .config
-        .get("cgroupDriver")
-        .and_then(Value::as_str)
-        .unwrap_or("systemd")
+    spec.kubelet.config.get("cgroupDriver").and_then(Value::as_str).unwrap_or("systemd")
 }
 
 /// hosts.toml of a registry: the mirror first, the registry itself where the mirror fails.
 fn hosts(registry: &str, mirror: &str) -> String {
     // Docker Hub's name is not where it lives.
-    let home = if registry == "docker.io" {
-        "registry-1.docker.io"
-    } else {
-        registry
-    };
+    let home = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
     let server = toml_string(&format!("https://{home}"));
     let mirror = mirror.trim_end_matches('/');
     // A mirror that already says /v2/... has its own prefix for this registry; containerd must not add a second /v2.
-    let path = mirror
-        .split_once("://")
-        .map_or(mirror, |(_, rest)| rest)
-        .split_once('/')
-        .map_or("", |(_, path)| path);
-    let own_prefix = if path.starts_with("v2/") {
-        "  override_path = true\n"
-    } else {
-        ""
-    };
+    let path = mirror.split_once("://").map_or(mirror, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
+    let own_prefix = if path.starts_with("v2/") { "  override_path = true\n" } else { "" };
     let mirror = toml_string(mirror);
-    format!(
-        "server = {server}\n\n[host.{mirror}]\n  capabilities = [\"pull\", \"resolve\"]\n{own_prefix}"
-    )
+    format!("server = {server}\n\n[host.{mirror}]\n  capabilities = [\"pull\", \"resolve\"]\n{own_prefix}")
 }
 
 /// Kernel settings: traffic between pods crosses the host, and kube-proxy must see what crosses a bridge.
 fn sysctl(spec: &Spec) -> String {
     // Only the family in use: forwarding IPv6 stops a host from taking its own address from router advertisements.
-    let forward = if spec.network.pod_cidr.network.is_ipv4() {
-        "net.ipv4.ip_forward"
-    } else {
-        "net.ipv6.conf.all.forwarding"
-    };
+    let forward =
+        if spec.network.pod_cidr.network.is_ipv4() { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
     // A leading `-` is for kernels whose bridges know no netfilter: nothing crosses them unseen there.
-    format!(
-        "{forward} = 1\n-net.bridge.bridge-nf-call-iptables = 1\n-net.bridge.bridge-nf-call-ip6tables = 1\n"
-    )
+    format!("{forward} = 1\n-net.bridge.bridge-nf-call-iptables = 1\n-net.bridge.bridge-nf-call-ip6tables = 1\n")
 }
 
 fn crictl() -> String {

@@ -28,11 +28,7 @@ pub fn local(spec: &Spec, host: &Host) -> String {
 /// What the kubelet of a host talks to: on a control plane its own API server, so that a new kubelet never meets an older
 /// API server; on a worker the endpoint.
 pub fn for_kubelet(spec: &Spec, host: &Host) -> String {
-    if host.is(Role::ControlPlane) {
-        local(spec, host)
-    } else {
-        for_kube_proxy(spec)
-    }
+    if host.is(Role::ControlPlane) { local(spec, host) } else { for_kube_proxy(spec) }
 }
 
 /// What kube-proxy talks to: one ConfigMap serves all nodes, so in mode `nodeLocal` it is the loopback address, where a
@@ -46,26 +42,16 @@ pub fn for_kube_proxy(spec: &Spec) -> String {
 
 /// `host:port` that works from outside the cluster: kubeadm's `controlPlaneEndpoint`, admin.conf, cluster-info.
 pub fn outside(spec: &Spec) -> String {
-    outside_all(spec)
-        .into_iter()
-        .next()
-        .expect("a validated spec has an endpoint or a control plane")
+    outside_all(spec).into_iter().next().expect("a validated spec has an endpoint or a control plane")
 }
 
 /// Every `host:port` that works from outside, the preferred first: the endpoint where there is one, else each control plane.
 pub fn outside_all(spec: &Spec) -> Vec<String> {
-    let owned = spec
-        .endpoint
-        .address
-        .as_deref()
-        .map(|address| match address.parse() {
-            Ok(ip) => socket(ip, spec.endpoint.port),
-            Err(_) => format!("{address}:{}", spec.endpoint.port),
-        });
-    let control_planes = || {
-        spec.with_role(Role::ControlPlane)
-            .map(|host| socket(host.private_address, api_port(spec)))
-    };
+    let owned = spec.endpoint.address.as_deref().map(|address| match address.parse() {
+        Ok(ip) => socket(ip, spec.endpoint.port),
+        Err(_) => format!("{address}:{}", spec.endpoint.port),
+    });
+    let control_planes = || spec.with_role(Role::ControlPlane).map(|host| socket(host.private_address, api_port(spec)));
     match owned {
         Some(endpoint) => vec![endpoint],
         None => control_planes().collect(),

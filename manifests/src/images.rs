@@ -14,26 +14,17 @@ pub fn kubernetes(spec: &Spec, component: &str) -> String {
 
 /// etcd.
 pub fn etcd(spec: &Spec) -> String {
-    format!(
-        "{REPOSITORY}/etcd:{}",
-        release(spec.kubernetes.version.minor()).etcd
-    )
+    format!("{REPOSITORY}/etcd:{}", release(spec.kubernetes.version.minor()).etcd)
 }
 
 /// CoreDNS.
 pub fn core_dns(spec: &Spec) -> String {
-    format!(
-        "{REPOSITORY}/coredns/coredns:{}",
-        release(spec.kubernetes.version.minor()).core_dns
-    )
+    format!("{REPOSITORY}/coredns/coredns:{}", release(spec.kubernetes.version.minor()).core_dns)
 }
 
 /// The sandbox of every pod.
 pub fn pause(spec: &Spec) -> String {
-    format!(
-        "{REPOSITORY}/pause:{}",
-        release(spec.kubernetes.version.minor()).pause
-    )
+    format!("{REPOSITORY}/pause:{}", release(spec.kubernetes.version.minor()).pause)
 }
 
 /// flannel's daemon.
@@ -43,10 +34,7 @@ pub fn flannel() -> String {
 
 /// flannel's CNI plugin.
 pub fn flannel_cni_plugin() -> String {
-    format!(
-        "ghcr.io/flannel-io/flannel-cni-plugin:{}",
-        versions::FLANNEL_CNI_PLUGIN
-    )
+    format!("ghcr.io/flannel-io/flannel-cni-plugin:{}", versions::FLANNEL_CNI_PLUGIN)
 }
 
 /// The proxy on workers in endpoint mode `nodeLocal`.

@@ -8,8 +8,7 @@ use kubewright_core::spec::{Host, Pool, Role, Spec, Taint, TaintEffect};
 use serde_json::{Value, json};
 
 use crate::layout::{
-    CRI_SOCKET, KUBELET_DIR, KUBELET_SERVING_CERT, KUBELET_SERVING_KEY, MANIFESTS_DIR, SYSTEMD_DIR,
-    pki,
+    CRI_SOCKET, KUBELET_DIR, KUBELET_SERVING_CERT, KUBELET_SERVING_KEY, MANIFESTS_DIR, SYSTEMD_DIR, pki,
 };
 use crate::versions::release;
 use crate::{RenderedFile, arguments, images, merge, network, yaml};
@@ -26,32 +25,13 @@ pub(crate) const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// `resolv_conf` is [`SYSTEMD_RESOLVED`] where that service is active (kubeadm's rule), else `None`.
 pub fn files(spec: &Spec, host: &Host, resolv_conf: Option<&str>) -> Vec<RenderedFile> {
     let instance = instance_config(spec, host, resolv_conf);
-    let whole = merge::over(
-        config(spec),
-        instance.as_object().expect("built as an object"),
-    );
+    let whole = merge::over(config(spec), instance.as_object().expect("built as an object"));
     // Modes as kubeadm's and the packages': nothing here is secret.
     vec![
-        RenderedFile::new(
-            format!("{KUBELET_DIR}/config.yaml"),
-            0o644,
-            yaml::document(&whole),
-        ),
-        RenderedFile::new(
-            format!("{KUBELET_DIR}/instance-config.yaml"),
-            0o644,
-            yaml::document(&instance),
-        ),
-        RenderedFile::new(
-            format!("{KUBELET_DIR}/kubeadm-flags.env"),
-            0o644,
-            flags_env(spec, host),
-        ),
-        RenderedFile::new(
-            format!("{SYSTEMD_DIR}/kubelet.service"),
-            0o644,
-            include_str!("files/kubelet.service"),
-        ),
+        RenderedFile::new(format!("{KUBELET_DIR}/config.yaml"), 0o644, yaml::document(&whole)),
+        RenderedFile::new(format!("{KUBELET_DIR}/instance-config.yaml"), 0o644, yaml::document(&instance)),
+        RenderedFile::new(format!("{KUBELET_DIR}/kubeadm-flags.env"), 0o644, flags_env(spec, host)),
+        RenderedFile::new(format!("{SYSTEMD_DIR}/kubelet.service"), 0o644, include_str!("files/kubelet.service")),
         RenderedFile::new(
             format!("{SYSTEMD_DIR}/kubelet.service.d/10-kubeadm.conf"),
             0o644,
@@ -114,21 +94,14 @@ fn instance_config(spec: &Spec, host: &Host, resolv_conf: Option<&str>) -> Value
 pub(crate) fn taints(spec: &Spec, host: &Host) -> Vec<Taint> {
     let mut taints = host.taints.clone().unwrap_or_else(|| {
         if host.is(Role::ControlPlane) && !host.is(Role::Worker) {
-            vec![Taint {
-                key: CONTROL_PLANE.to_owned(),
-                value: String::new(),
-                effect: TaintEffect::NoSchedule,
-            }]
+            vec![Taint { key: CONTROL_PLANE.to_owned(), value: String::new(), effect: TaintEffect::NoSchedule }]
         } else {
             Vec::new()
         }
     });
     for taint in pool(spec, host).into_iter().flat_map(|pool| &pool.taints) {
         // A node cannot carry two taints of one key and effect; the host's own is the more particular.
-        if !taints
-            .iter()
-            .any(|own| own.key == taint.key && own.effect == taint.effect)
-        {
+        if !taints.iter().any(|own| own.key == taint.key && own.effect == taint.effect) {
             taints.push(taint.clone());
         }
     }
@@ -152,8 +125,5 @@ fn flags_env(spec: &Spec, host: &Host) -> String {
         flags.push(("pod-infra-container-image", images::pause(spec)));
     }
     let line = arguments::flags(flags, &spec.kubelet.extra_args).join(" ");
-    format!(
-        "KUBELET_KUBEADM_ARGS=\"{}\"\n",
-        line.replace('\\', "\\\\").replace('"', "\\\"")
-    )
+    format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", line.replace('\\', "\\\\").replace('"', "\\\""))
 }

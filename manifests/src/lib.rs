@@ -8,6 +8,8 @@
 //! Structures are [`serde_json::Value`]s built with `json!`, which reads like the manifest it becomes; [`yaml`]
 //! turns them into text.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -40,11 +42,7 @@ pub struct RenderedFile {
 
 impl RenderedFile {
     fn new(path: impl Into<String>, mode: u32, contents: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            mode,
-            contents: contents.into(),
-        }
+        Self { path: path.into(), mode, contents: contents.into() }
     }
 }
 

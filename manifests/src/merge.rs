@@ -29,9 +29,6 @@ mod tests {
         let ours = json!({ "a": { "b": 1, "c": 2 }, "list": [1, 2], "kept": true });
         let theirs = json!({ "a": { "c": 3 }, "list": [9], "new": 0 });
         let merged = over(ours, theirs.as_object().unwrap());
-        assert_eq!(
-            merged,
-            json!({ "a": { "b": 1, "c": 3 }, "list": [9], "kept": true, "new": 0 })
-        );
+        assert_eq!(merged, json!({ "a": { "b": 1, "c": 3 }, "list": [9], "kept": true, "new": 0 }));
     }
 }

@@ -24,11 +24,7 @@ pub(crate) fn socket(address: IpAddr, port: u16) -> String {
 
 /// The loopback address of the same family.
 pub(crate) fn loopback(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        Ipv6Addr::LOCALHOST.into()
-    }
+    if like.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
 }
 
 #[cfg(test)]

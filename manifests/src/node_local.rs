@@ -33,11 +33,7 @@ pub fn files(spec: &Spec, host: &Host) -> Vec<RenderedFile> {
     vec![
         // Readable by all: the proxy does not run as root, and there is nothing secret in it.
         RenderedFile::new(format!("{CONFIG_DIR}/haproxy.cfg"), 0o644, config),
-        RenderedFile::new(
-            layout::manifest(NAME),
-            0o600,
-            yaml::document(&pod.manifest()),
-        ),
+        RenderedFile::new(layout::manifest(NAME), 0o600, yaml::document(&pod.manifest())),
     ]
 }
 
@@ -49,15 +45,7 @@ fn pod(config: &str) -> StaticPod {
         annotations: BTreeMap::from([("kubewright.dev/config-hash", fingerprint(config))]),
         image: images::haproxy(),
         // No path: found in /usr/local/sbin of the official image, /usr/sbin of Debian's package.
-        command: [
-            "haproxy",
-            "-W",
-            "-db",
-            "-f",
-            "/usr/local/etc/haproxy/haproxy.cfg",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        command: ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"].map(str::to_owned).to_vec(),
         env: Vec::new(),
         mounts: vec![HostMount {
             mount_path: CONFIG_DIR_INSIDE.to_owned(),
@@ -89,13 +77,7 @@ fn haproxy_config(spec: &Spec) -> String {
     let port = api_port(spec);
     let servers: String = spec
         .with_role(Role::ControlPlane)
-        .map(|host| {
-            format!(
-                "    server {} {}\n",
-                host.name,
-                socket(host.private_address, port)
-            )
-        })
+        .map(|host| format!("    server {} {}\n", host.name, socket(host.private_address, port)))
         .collect();
     include_str!("files/haproxy.cfg")
         .replace("{port}", &port.to_string())
@@ -105,8 +87,8 @@ fn haproxy_config(spec: &Spec) -> String {
 
 /// FNV-1a, 64 bits: enough to tell "changed" from "the same", without a crate for it.
 fn fingerprint(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }

@@ -16,8 +16,7 @@ const NEVER_FOLD: usize = 1 << 20;
 /// The value as a YAML document without a `---` line.
 pub fn document(value: &Value) -> String {
     let options = ser_options! { folded_wrap_chars: NEVER_FOLD };
-    serde_saphyr::to_string_with_options(&Sorted(value), options)
-        .expect("a JSON value is serialisable")
+    serde_saphyr::to_string_with_options(&Sorted(value), options).expect("a JSON value is serialisable")
 }
 
 /// A value that serialises with its keys sorted.
@@ -27,10 +26,8 @@ impl Serialize for Sorted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(map) => {
-                let sorted: BTreeMap<&String, Sorted<'_>> = map
-                    .iter()
-                    .map(|(key, value)| (key, Sorted(value)))
-                    .collect();
+                let sorted: BTreeMap<&String, Sorted<'_>> =
+                    map.iter().map(|(key, value)| (key, Sorted(value))).collect();
                 serializer.collect_map(sorted)
             }
             Value::Array(items) => serializer.collect_seq(items.iter().map(Sorted)),
@@ -109,10 +106,7 @@ mod tests {
 
     #[test]
     fn keys_are_sorted_and_lists_are_not() {
-        assert_eq!(
-            document(&json!({ "b": [2, 1], "a": {} })),
-            "a: {}\nb:\n- 2\n- 1\n"
-        );
+        assert_eq!(document(&json!({ "b": [2, 1], "a": {} })), "a: {}\nb:\n- 2\n- 1\n");
     }
 
     #[test]

@@ -3,35 +3,20 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kubewright_core::spec::{Arg, Component, Role, Spec};
+use kubewright_core::spec::{Component, HostPathMount, Role, Spec};
 use serde_json::{Map, Value, json};
 
 use crate::layout::{ETCD_DATA_DIR, PKI_DIR, pki};
-use crate::static_pods::{GRACEFUL_SHUTDOWN, etcd_client_urls};
+use crate::static_pods::{api_server_extra_args, etcd_client_urls};
 use crate::{endpoint, images, kubelet, yaml};
 
 /// The three ConfigMaps. `ca_pem` is the cluster's authority, which cluster-info shows to everybody.
 pub fn configuration(spec: &Spec, ca_pem: &str) -> Vec<Value> {
     vec![
-        config_map(
-            "kube-system",
-            "kubeadm-config",
-            "ClusterConfiguration",
-            &cluster_configuration(spec),
-        ),
+        config_map("kube-system", "kubeadm-config", "ClusterConfiguration", &cluster_configuration(spec)),
         // Not signed with kubeadm's hash annotation: that would tell kubeadm it may be made anew from its own defaults.
-        config_map(
-            "kube-system",
-            "kubelet-config",
-            "kubelet",
-            &kubelet::config(spec),
-        ),
-        config_map(
-            "kube-public",
-            "cluster-info",
-            "kubeconfig",
-            &cluster_info(spec, ca_pem),
-        ),
+        config_map("kube-system", "kubelet-config", "kubelet", &kubelet::config(spec)),
+        config_map("kube-public", "cluster-info", "kubeconfig", &cluster_info(spec, ca_pem)),
     ]
 }
 
@@ -63,7 +48,7 @@ fn cluster_info(spec: &Spec, ca_pem: &str) -> Value {
 /// kubeadm's `ClusterConfiguration`, `v1beta4`: given this, kubeadm renders our static pods.
 fn cluster_configuration(spec: &Spec) -> Value {
     let certificates = &spec.certificates;
-    let mut api_server = component(&spec.api_server, &graceful_shutdown(spec));
+    let mut api_server = component(&Component { extra_args: api_server_extra_args(spec), ..spec.api_server.clone() });
     if !spec.api_server.cert_sans.is_empty() {
         api_server["certSANs"] = json!(spec.api_server.cert_sans);
     }
@@ -76,7 +61,7 @@ fn cluster_configuration(spec: &Spec) -> Value {
         "certificatesDir": PKI_DIR,
         "clusterName": spec.name,
         "controlPlaneEndpoint": endpoint::outside(spec),
-        "controllerManager": component(&spec.controller_manager, &[]),
+        "controllerManager": component(&spec.controller_manager),
         "dns": {},
         "encryptionAlgorithm": certificates.encryption_algorithm,
         "etcd": etcd(spec),
@@ -88,48 +73,26 @@ fn cluster_configuration(spec: &Spec) -> Value {
             "serviceSubnet": spec.network.service_cidr,
         },
         "proxy": {},
-        "scheduler": component(&spec.scheduler, &[]),
+        "scheduler": component(&spec.scheduler),
     })
 }
 
-/// Our own flags of kube-apiserver that the user has not set: kubeadm must keep them.
-fn graceful_shutdown(spec: &Spec) -> Vec<Arg> {
-    let ours = GRACEFUL_SHUTDOWN.map(|(name, value)| Arg {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    });
-    ours.into_iter()
-        .filter(|arg| {
-            !spec
-                .api_server
-                .extra_args
-                .iter()
-                .any(|theirs| theirs.name == arg.name)
-        })
-        .collect()
-}
-
-fn component(component: &Component, ours: &[Arg]) -> Value {
-    let args: Vec<&Arg> = ours.iter().chain(&component.extra_args).collect();
+fn component(component: &Component) -> Value {
     let mut fields = Map::new();
-    if !args.is_empty() {
-        fields.insert("extraArgs".to_owned(), json!(args));
+    if !component.extra_args.is_empty() {
+        fields.insert("extraArgs".to_owned(), json!(component.extra_args));
     }
     if !component.extra_envs.is_empty() {
         fields.insert("extraEnvs".to_owned(), json!(component.extra_envs));
     }
     if !component.extra_volumes.is_empty() {
-        fields.insert(
-            "extraVolumes".to_owned(),
-            component.extra_volumes.iter().map(extra_volume).collect(),
-        );
+        fields.insert("extraVolumes".to_owned(), component.extra_volumes.iter().map(extra_volume).collect());
     }
     Value::Object(fields)
 }
 
-fn extra_volume(mount: &kubewright_core::spec::HostPathMount) -> Value {
-    let mut volume =
-        json!({ "name": mount.name, "hostPath": mount.host_path, "mountPath": mount.mount_path });
+fn extra_volume(mount: &HostPathMount) -> Value {
+    let mut volume = json!({ "name": mount.name, "hostPath": mount.host_path, "mountPath": mount.mount_path });
     if mount.read_only {
         volume["readOnly"] = json!(true);
     }
@@ -141,9 +104,7 @@ fn extra_volume(mount: &kubewright_core::spec::HostPathMount) -> Value {
 
 /// Stacked where a control plane runs a member, else kubeadm's external etcd.
 fn etcd(spec: &Spec) -> Value {
-    let stacked = spec
-        .with_role(Role::ControlPlane)
-        .any(|host| host.is(Role::Etcd));
+    let stacked = spec.with_role(Role::ControlPlane).any(|host| host.is(Role::Etcd));
     if !stacked {
         return json!({ "external": {
             "endpoints": etcd_client_urls(spec),
@@ -153,13 +114,7 @@ fn etcd(spec: &Spec) -> Value {
         } });
     }
     // kubeadm has no extraVolumes for etcd.
-    let mut local = component(
-        &Component {
-            extra_volumes: Vec::new(),
-            ..spec.etcd.clone()
-        },
-        &[],
-    );
+    let mut local = component(&Component { extra_volumes: Vec::new(), ..spec.etcd.clone() });
     local["dataDir"] = json!(ETCD_DATA_DIR);
     if !spec.etcd.cert_sans.is_empty() {
         local["serverCertSANs"] = json!(spec.etcd.cert_sans);

@@ -15,11 +15,7 @@ pub fn core_dns(spec: &Spec) -> Vec<Value> {
     vec![
         service_account("kube-system", "coredns"),
         cluster_role(),
-        cluster_role_binding(
-            "system:coredns",
-            "system:coredns",
-            &[service_account_subject("kube-system", "coredns")],
-        ),
+        cluster_role_binding("system:coredns", "system:coredns", &[service_account_subject("kube-system", "coredns")]),
         config_map(spec),
         deployment(spec),
         service(spec),

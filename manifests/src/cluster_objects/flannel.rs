@@ -13,20 +13,9 @@ pub fn flannel(spec: &Spec) -> Vec<Value> {
     if spec.network.cni.name != CniName::Flannel {
         return Vec::new();
     }
-    let mut binding = cluster_role_binding(
-        "flannel",
-        "flannel",
-        &[service_account_subject(NAMESPACE, "flannel")],
-    );
+    let mut binding = cluster_role_binding("flannel", "flannel", &[service_account_subject(NAMESPACE, "flannel")]);
     binding["metadata"]["labels"] = json!({ "k8s-app": "flannel" });
-    vec![
-        namespace(),
-        service_account(),
-        cluster_role(),
-        binding,
-        config_map(spec),
-        daemon_set(spec),
-    ]
+    vec![namespace(), service_account(), cluster_role(), binding, config_map(spec), daemon_set(spec)]
 }
 
 fn namespace() -> Value {
@@ -153,13 +142,7 @@ fn copy(name: &str, image: &str, from: &str, to: &str, mounts: &[(&str, &str)]) 
 
 fn daemon(spec: &Spec) -> Value {
     let mut args = vec!["--ip-masq".to_owned(), "--kube-subnet-mgr".to_owned()];
-    args.extend(
-        spec.network
-            .cni
-            .interface
-            .iter()
-            .map(|interface| format!("--iface={interface}")),
-    );
+    args.extend(spec.network.cni.interface.iter().map(|interface| format!("--iface={interface}")));
     json!({
         "name": "kube-flannel",
         "image": images::flannel(),
@@ -189,17 +172,11 @@ fn environment(spec: &Spec) -> Vec<Value> {
         // Ours alone: flannel shares the host's network, so it can use the API server or proxy on 127.0.0.1 instead of waiting
         // until kube-proxy has made the Service address work.
         environment.push(value("KUBERNETES_SERVICE_HOST", "127.0.0.1"));
-        environment.push(value(
-            "KUBERNETES_SERVICE_PORT",
-            &endpoint::api_port(spec).to_string(),
-        ));
+        environment.push(value("KUBERNETES_SERVICE_PORT", &endpoint::api_port(spec).to_string()));
     }
     environment
 }
 
 fn volume_mounts(mounts: &[(&str, &str)]) -> Vec<Value> {
-    mounts
-        .iter()
-        .map(|(name, path)| json!({ "name": name, "mountPath": path }))
-        .collect()
+    mounts.iter().map(|(name, path)| json!({ "name": name, "mountPath": path })).collect()
 }

@@ -3,10 +3,7 @@
 use kubewright_core::spec::Spec;
 use serde_json::{Value, json};
 
-use super::{
-    BOOTSTRAPPERS, cluster_role_binding, config_map_readers, group, service_account,
-    service_account_subject,
-};
+use super::{BOOTSTRAPPERS, cluster_role_binding, config_map_readers, group, service_account, service_account_subject};
 use crate::{endpoint, images, merge, yaml};
 
 /// Where the pod sees its ConfigMap.
@@ -19,12 +16,7 @@ pub fn kube_proxy(spec: &Spec) -> Vec<Value> {
         service_account("kube-system", "kube-proxy"),
         cluster_role_binding("kubeadm:node-proxier", "system:node-proxier", &[account]),
     ];
-    objects.extend(config_map_readers(
-        "kube-system",
-        "kube-proxy",
-        "kube-proxy",
-        &[group(BOOTSTRAPPERS)],
-    ));
+    objects.extend(config_map_readers("kube-system", "kube-proxy", "kube-proxy", &[group(BOOTSTRAPPERS)]));
     objects.extend([config_map(spec), daemon_set(spec)]);
     objects
 }
@@ -45,11 +37,7 @@ fn config_map(spec: &Spec) -> Value {
 /// `KubeProxyConfiguration`: kubeadm's defaults, the spec's mode and its `kubeProxy.config` over them. kubeadm also writes out
 /// zero values that mean "the default"; they are left out here.
 fn configuration(spec: &Spec) -> Value {
-    let any = if spec.network.pod_cidr.network.is_ipv4() {
-        "0.0.0.0"
-    } else {
-        "::"
-    };
+    let any = if spec.network.pod_cidr.network.is_ipv4() { "0.0.0.0" } else { "::" };
     let ours = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -109,7 +97,7 @@ fn pod_spec(spec: &Spec) -> Value {
             "securityContext": { "privileged": true },
             "volumeMounts": [
                 { "name": "kube-proxy", "mountPath": CONFIG_DIR },
-                { "name": "xtables-lock", "mountPath": "/run/xtables.lock", "readOnly": false },
+                { "name": "xtables-lock", "mountPath": "/run/xtables.lock" },
                 { "name": "lib-modules", "mountPath": "/lib/modules", "readOnly": true },
             ],
         }],

@@ -21,13 +21,7 @@ pub use rbac::rbac;
 
 /// All of them, in the order to apply: who may do what, the network from the bottom up, then names.
 pub fn all(spec: &Spec, ca_pem: &str) -> Vec<Value> {
-    let groups = [
-        rbac(),
-        kube_proxy(spec),
-        flannel(spec),
-        core_dns(spec),
-        configuration(spec, ca_pem),
-    ];
+    let groups = [rbac(), kube_proxy(spec), flannel(spec), core_dns(spec), configuration(spec, ca_pem)];
     groups.into_iter().flatten().collect()
 }
 
@@ -39,11 +33,11 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers:kubeadm:default-node-token";
 const NODES: &str = "system:nodes";
 
 fn group(name: &str) -> Value {
-    json!({ "kind": "Group", "name": name, "apiGroup": RBAC_GROUP })
+    json!({ "kind": "Group", "name": name })
 }
 
 fn user(name: &str) -> Value {
-    json!({ "kind": "User", "name": name, "apiGroup": RBAC_GROUP })
+    json!({ "kind": "User", "name": name })
 }
 
 fn service_account_subject(namespace: &str, name: &str) -> Value {
@@ -61,12 +55,7 @@ fn cluster_role_binding(name: &str, role: &str, subjects: &[Value]) -> Value {
 }
 
 /// A Role that may read one ConfigMap, and its binding of the same name.
-fn config_map_readers(
-    namespace: &str,
-    name: &str,
-    config_map: &str,
-    subjects: &[Value],
-) -> [Value; 2] {
+fn config_map_readers(namespace: &str, name: &str, config_map: &str, subjects: &[Value]) -> [Value; 2] {
     let metadata = json!({ "name": name, "namespace": namespace });
     [
         json!({

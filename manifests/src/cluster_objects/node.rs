@@ -27,18 +27,13 @@ pub struct NodeMarks {
 
 /// What the node of a host carries.
 pub fn node_marks(spec: &Spec, host: &Host) -> NodeMarks {
-    let mut labels = kubelet::pool(spec, host)
-        .map(|pool| pool.labels.clone())
-        .unwrap_or_default();
+    let mut labels = kubelet::pool(spec, host).map(|pool| pool.labels.clone()).unwrap_or_default();
     labels.extend(host.labels.clone());
     if host.is(Role::ControlPlane) {
         labels.insert(CONTROL_PLANE.to_owned(), String::new());
         labels.insert(NO_EXTERNAL_LOAD_BALANCER.to_owned(), String::new());
     }
-    NodeMarks {
-        labels,
-        taints: kubelet::taints(spec, host),
-    }
+    NodeMarks { labels, taints: kubelet::taints(spec, host) }
 }
 
 impl NodeMarks {

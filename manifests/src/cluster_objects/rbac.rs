@@ -24,16 +24,8 @@ pub fn rbac() -> Vec<Value> {
             "metadata": { "name": "kubeadm:get-nodes" },
             "rules": [{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] }],
         }),
-        cluster_role_binding(
-            "kubeadm:get-nodes",
-            "kubeadm:get-nodes",
-            &[group(BOOTSTRAPPERS)],
-        ),
-        cluster_role_binding(
-            "kubeadm:kubelet-bootstrap",
-            "system:node-bootstrapper",
-            &[group(BOOTSTRAPPERS)],
-        ),
+        cluster_role_binding("kubeadm:get-nodes", "kubeadm:get-nodes", &[group(BOOTSTRAPPERS)]),
+        cluster_role_binding("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", &[group(BOOTSTRAPPERS)]),
         cluster_role_binding(
             "kubeadm:node-autoapprove-bootstrap",
             "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
@@ -52,17 +44,7 @@ pub fn rbac() -> Vec<Value> {
         &[user("system:anonymous")],
     ));
     let nodes = [group(BOOTSTRAPPERS), group(NODES)];
-    objects.extend(config_map_readers(
-        "kube-system",
-        "kubeadm:nodes-kubeadm-config",
-        "kubeadm-config",
-        &nodes,
-    ));
-    objects.extend(config_map_readers(
-        "kube-system",
-        "kubeadm:kubelet-config",
-        "kubelet-config",
-        &nodes,
-    ));
+    objects.extend(config_map_readers("kube-system", "kubeadm:nodes-kubeadm-config", "kubeadm-config", &nodes));
+    objects.extend(config_map_readers("kube-system", "kubeadm:kubelet-config", "kubelet-config", &nodes));
     objects
 }

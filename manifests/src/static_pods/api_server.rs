@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kubewright_core::spec::{Host, Role, Spec};
+use kubewright_core::spec::{Arg, Host, Role, Spec};
 use serde_json::json;
 
 use super::pod::{Probes, StaticPod, probe_address};
@@ -18,10 +18,7 @@ const ADVERTISED: &str = "kubeadm.kubernetes.io/kube-apiserver.advertise-address
 
 /// Ours alone (DESIGN.md §5): the server stops taking new work at once, says so with `Retry-After`, and is gone 2–4 s
 /// after it was told to stop; kubeadm's closes its port at once and then idles through all 30 s of grace.
-pub(crate) const GRACEFUL_SHUTDOWN: [(&str, &str); 2] = [
-    ("shutdown-delay-duration", "1s"),
-    ("shutdown-send-retry-after", "true"),
-];
+const GRACEFUL_SHUTDOWN: [(&str, &str); 2] = [("shutdown-delay-duration", "1s"), ("shutdown-send-retry-after", "true")];
 
 pub(super) fn pod(spec: &Spec, host: &Host) -> StaticPod {
     let component = &spec.api_server;
@@ -31,7 +28,7 @@ pub(super) fn pod(spec: &Spec, host: &Host) -> StaticPod {
         tier: "control-plane",
         annotations: BTreeMap::from([(ADVERTISED, socket(host.private_address, api_port(spec)))]),
         image: images::kubernetes(spec, "kube-apiserver"),
-        command: command("kube-apiserver", flags(spec, host), &component.extra_args),
+        command: command("kube-apiserver", flags(spec, host), &extra_args(spec)),
         env: component.extra_envs.clone(),
         mounts: volumes::with_extra(volumes::certificates(), &component.extra_volumes),
         port: api_port(spec),
@@ -47,6 +44,14 @@ pub(super) fn pod(spec: &Spec, host: &Host) -> StaticPod {
     }
 }
 
+/// What goes over kubeadm's flags, also in the configuration that we leave to kubeadm: our own, then the user's.
+pub(crate) fn extra_args(spec: &Spec) -> Vec<Arg> {
+    let theirs = &spec.api_server.extra_args;
+    let ours = GRACEFUL_SHUTDOWN.map(|(name, value)| Arg { name: name.to_owned(), value: value.to_owned() });
+    let kept = ours.into_iter().filter(|arg| last(theirs, &arg.name).is_none());
+    kept.chain(theirs.iter().cloned()).collect()
+}
+
 fn flags(spec: &Spec, host: &Host) -> Flags {
     let mut flags = vec![
         ("advertise-address", host.private_address.to_string()),
@@ -58,43 +63,24 @@ fn flags(spec: &Spec, host: &Host) -> Flags {
         ("etcd-certfile", pki("apiserver-etcd-client.crt")),
         ("etcd-keyfile", pki("apiserver-etcd-client.key")),
         ("etcd-servers", etcd_servers(spec, host)),
-        (
-            "kubelet-client-certificate",
-            pki("apiserver-kubelet-client.crt"),
-        ),
+        ("kubelet-client-certificate", pki("apiserver-kubelet-client.crt")),
         ("kubelet-client-key", pki("apiserver-kubelet-client.key")),
-        (
-            "kubelet-preferred-address-types",
-            "InternalIP,ExternalIP,Hostname".to_owned(),
-        ),
+        ("kubelet-preferred-address-types", "InternalIP,ExternalIP,Hostname".to_owned()),
         ("proxy-client-cert-file", pki("front-proxy-client.crt")),
         ("proxy-client-key-file", pki("front-proxy-client.key")),
-        (
-            "requestheader-allowed-names",
-            "front-proxy-client".to_owned(),
-        ),
+        ("requestheader-allowed-names", "front-proxy-client".to_owned()),
         ("requestheader-client-ca-file", pki("front-proxy-ca.crt")),
-        (
-            "requestheader-extra-headers-prefix",
-            "X-Remote-Extra-".to_owned(),
-        ),
+        ("requestheader-extra-headers-prefix", "X-Remote-Extra-".to_owned()),
         ("requestheader-group-headers", "X-Remote-Group".to_owned()),
         ("requestheader-username-headers", "X-Remote-User".to_owned()),
         ("secure-port", api_port(spec).to_string()),
-        (
-            "service-account-issuer",
-            format!("https://kubernetes.default.svc.{}", spec.network.dns_domain),
-        ),
+        ("service-account-issuer", format!("https://kubernetes.default.svc.{}", spec.network.dns_domain)),
         ("service-account-key-file", pki("sa.pub")),
         ("service-account-signing-key-file", pki("sa.key")),
-        (
-            "service-cluster-ip-range",
-            String::from(spec.network.service_cidr),
-        ),
+        ("service-cluster-ip-range", String::from(spec.network.service_cidr)),
         ("tls-cert-file", pki("apiserver.crt")),
         ("tls-private-key-file", pki("apiserver.key")),
     ];
-    flags.extend(GRACEFUL_SHUTDOWN.map(|(name, value)| (name, value.to_owned())));
     // The two ways to say who may do what exclude each other.
     if last(&spec.api_server.extra_args, "authorization-config").is_none() {
         flags.push(("authorization-mode", "Node,RBAC".to_owned()));
@@ -109,9 +95,6 @@ fn etcd_servers(spec: &Spec, host: &Host) -> String {
     }
     match last(&spec.etcd.extra_args, "advertise-client-urls") {
         Some(urls) => urls.to_owned(),
-        None => format!(
-            "https://{}",
-            socket(loopback(host.private_address), etcd::CLIENT_PORT)
-        ),
+        None => format!("https://{}", socket(loopback(host.private_address), etcd::CLIENT_PORT)),
     }
 }

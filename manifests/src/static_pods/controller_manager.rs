@@ -24,11 +24,7 @@ pub(super) fn pod(spec: &Spec) -> StaticPod {
         tier: "control-plane",
         annotations: BTreeMap::new(),
         image: images::kubernetes(spec, "kube-controller-manager"),
-        command: command(
-            "kube-controller-manager",
-            flags(spec),
-            &component.extra_args,
-        ),
+        command: command("kube-controller-manager", flags(spec), &component.extra_args),
         env: component.extra_envs.clone(),
         mounts: volumes::with_extra(mounts(spec), &component.extra_volumes),
         port: PORT,
@@ -48,11 +44,7 @@ fn mounts(spec: &Spec) -> Vec<HostMount> {
     let mut mounts = volumes::certificates();
     mounts.push(HostMount::file("kubeconfig", KUBECONFIG));
     if release(spec.kubernetes.version.minor()).flexvolume_mount {
-        let dir = last(
-            &spec.controller_manager.extra_args,
-            "flex-volume-plugin-dir",
-        )
-        .unwrap_or(FLEXVOLUME_DIR);
+        let dir = last(&spec.controller_manager.extra_args, "flex-volume-plugin-dir").unwrap_or(FLEXVOLUME_DIR);
         // Writable: plugins put sockets there.
         mounts.push(HostMount::writable("flexvolume-dir", dir));
     }
@@ -76,10 +68,7 @@ fn flags(spec: &Spec) -> Flags {
         ("requestheader-client-ca-file", pki("front-proxy-ca.crt")),
         ("root-ca-file", pki("ca.crt")),
         ("service-account-private-key-file", pki("sa.key")),
-        (
-            "service-cluster-ip-range",
-            String::from(spec.network.service_cidr),
-        ),
+        ("service-cluster-ip-range", String::from(spec.network.service_cidr)),
         ("use-service-account-credentials", "true".to_owned()),
     ]
 }

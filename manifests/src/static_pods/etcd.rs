@@ -38,10 +38,7 @@ fn peer_url(host: &Host) -> String {
 }
 
 pub(super) fn pod(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> StaticPod {
-    let mounts = vec![
-        HostMount::writable("etcd-data", ETCD_DATA_DIR),
-        HostMount::writable("etcd-certs", &pki("etcd")),
-    ];
+    let mounts = vec![HostMount::writable("etcd-data", ETCD_DATA_DIR), HostMount::writable("etcd-certs", &pki("etcd"))];
     let extra = &spec.etcd.extra_args;
     let health = Health::of(host, extra);
     StaticPod {
@@ -70,29 +67,17 @@ pub(super) fn pod(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> Static
 }
 
 fn flags(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> Vec<(&'static str, String)> {
-    let members: Vec<String> = spec
-        .with_role(Role::Etcd)
-        .map(|member| format!("{}={}", member.name, peer_url(member)))
-        .collect();
+    let members: Vec<String> =
+        spec.with_role(Role::Etcd).map(|member| format!("{}={}", member.name, peer_url(member))).collect();
     let loopback = loopback(host.private_address);
     vec![
         ("name", host.name.to_string()),
         ("data-dir", ETCD_DATA_DIR.to_owned()),
-        (
-            "listen-client-urls",
-            format!(
-                "https://{},{}",
-                socket(loopback, CLIENT_PORT),
-                client_url(host)
-            ),
-        ),
+        ("listen-client-urls", format!("https://{},{}", socket(loopback, CLIENT_PORT), client_url(host))),
         ("advertise-client-urls", client_url(host)),
         ("listen-peer-urls", peer_url(host)),
         ("initial-advertise-peer-urls", peer_url(host)),
-        (
-            "listen-metrics-urls",
-            format!("http://{}", socket(loopback, METRICS_PORT)),
-        ),
+        ("listen-metrics-urls", format!("http://{}", socket(loopback, METRICS_PORT))),
         ("cert-file", pki("etcd/server.crt")),
         ("key-file", pki("etcd/server.key")),
         ("trusted-ca-file", pki("etcd/ca.crt")),
@@ -106,10 +91,7 @@ fn flags(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> Vec<(&'static s
         ("watch-progress-notify-interval", "5s".to_owned()),
         // All members at once, instead of one learner after another (DESIGN.md §5).
         ("initial-cluster", members.join(",")),
-        (
-            "initial-cluster-token",
-            bootstrap.initial_cluster_token.clone(),
-        ),
+        ("initial-cluster-token", bootstrap.initial_cluster_token.clone()),
         ("initial-cluster-state", bootstrap.state.flag().to_owned()),
     ]
 }
@@ -133,11 +115,7 @@ struct Health {
 
 impl Health {
     fn of(host: &Host, extra: &[Arg]) -> Self {
-        let ours = Self {
-            scheme: "HTTP",
-            host: loopback(host.private_address).to_string(),
-            port: METRICS_PORT,
-        };
+        let ours = Self { scheme: "HTTP", host: loopback(host.private_address).to_string(), port: METRICS_PORT };
         let Some(urls) = last(extra, "listen-metrics-urls") else {
             return ours;
         };
@@ -147,19 +125,13 @@ impl Health {
         };
         let authority = rest.split('/').next().unwrap_or(rest);
         let (name, port) = match authority.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => {
-                (name, port.parse().unwrap_or(METRICS_PORT))
-            }
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(METRICS_PORT)),
             _ => (authority, METRICS_PORT),
         };
         let name = name.trim_start_matches('[').trim_end_matches(']');
         Self {
             scheme: if scheme == "https" { "HTTPS" } else { "HTTP" },
-            host: if name.is_empty() {
-                ours.host
-            } else {
-                name.to_owned()
-            },
+            host: if name.is_empty() { ours.host } else { name.to_owned() },
             port,
         }
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{RenderedFile, layout, yaml};
 
-pub(crate) use api_server::GRACEFUL_SHUTDOWN;
+pub(crate) use api_server::extra_args as api_server_extra_args;
 pub(crate) use etcd::client_urls as etcd_client_urls;
 
 /// How a member's etcd starts when it has no data yet.
@@ -50,12 +50,6 @@ pub fn static_pods(spec: &Spec, host: &Host, etcd: &EtcdBootstrap) -> Vec<Render
     }
     // 0600 as kubeadm: flags may carry secrets.
     pods.iter()
-        .map(|pod| {
-            RenderedFile::new(
-                layout::manifest(pod.name),
-                0o600,
-                yaml::document(&pod.manifest()),
-            )
-        })
+        .map(|pod| RenderedFile::new(layout::manifest(pod.name), 0o600, yaml::document(&pod.manifest())))
         .collect()
 }

@@ -50,24 +50,9 @@ struct Timing {
 
 // kubeadm's numbers (`LivenessProbe`, `ReadinessProbe`, `StartupProbe`); start-up may take 240 s
 // (`ControlPlaneComponentHealthCheckTimeout`), which is 24 periods.
-const LIVENESS: Timing = Timing {
-    initial_delay: 10,
-    period: 10,
-    timeout: 15,
-    failures: 8,
-};
-const READINESS: Timing = Timing {
-    initial_delay: 0,
-    period: 1,
-    timeout: 15,
-    failures: 3,
-};
-const STARTUP: Timing = Timing {
-    initial_delay: 10,
-    period: 10,
-    timeout: 15,
-    failures: 24,
-};
+const LIVENESS: Timing = Timing { initial_delay: 10, period: 10, timeout: 15, failures: 8 };
+const READINESS: Timing = Timing { initial_delay: 0, period: 1, timeout: 15, failures: 3 };
+const STARTUP: Timing = Timing { initial_delay: 10, period: 10, timeout: 15, failures: 24 };
 
 /// A probe address for a bind address: the unspecified address cannot be asked (kubeadm's `getProbeAddress`).
 pub(crate) fn probe_address(bind: &str) -> Option<String> {
@@ -120,16 +105,9 @@ impl StaticPod {
             container["startupProbe"] = self.probes.probe(path, &STARTUP);
         }
         // Sorted, the last of a name wins (kubeadm's `MergeKubeadmEnvVars`).
-        let env: BTreeMap<&str, &str> = self
-            .env
-            .iter()
-            .map(|env| (env.name.as_str(), env.value.as_str()))
-            .collect();
+        let env: BTreeMap<&str, &str> = self.env.iter().map(|env| (env.name.as_str(), env.value.as_str())).collect();
         if !env.is_empty() {
-            container["env"] = env
-                .into_iter()
-                .map(|(name, value)| json!({ "name": name, "value": value }))
-                .collect();
+            container["env"] = env.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
         }
         if let Some(security) = &self.security {
             container["securityContext"] = security.clone();

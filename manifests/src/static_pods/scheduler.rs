@@ -30,10 +30,7 @@ pub(super) fn pod(spec: &Spec) -> StaticPod {
         image: images::kubernetes(spec, "kube-scheduler"),
         command: command("kube-scheduler", flags, &component.extra_args),
         env: component.extra_envs.clone(),
-        mounts: volumes::with_extra(
-            vec![HostMount::file("kubeconfig", KUBECONFIG)],
-            &component.extra_volumes,
-        ),
+        mounts: volumes::with_extra(vec![HostMount::file("kubeconfig", KUBECONFIG)], &component.extra_volumes),
         port: PORT,
         requests: json!({ "cpu": "100m" }),
         probes: Probes {

@@ -12,11 +12,8 @@ use crate::layout::PKI_DIR;
 /// kubeadm mounts those that exist on the host at that moment. We always mount Debian's (and Ubuntu's) three: a manifest
 /// then depends on the spec alone, so it is the same when planned, when written and on every control plane, and a
 /// directory that is missing is created empty. RHEL's /etc/pki comes with its playbooks.
-const TRUST_DIRS: [&str; 3] = [
-    "/etc/ca-certificates",
-    "/usr/local/share/ca-certificates",
-    "/usr/share/ca-certificates",
-];
+const TRUST_DIRS: [&str; 3] =
+    ["/etc/ca-certificates", "/usr/local/share/ca-certificates", "/usr/share/ca-certificates"];
 
 /// A path of the host in a container.
 #[derive(Clone, Debug)]
@@ -88,23 +85,14 @@ impl From<&HostPathMount> for HostMount {
 
 /// Certificates of the cluster and authorities of the host: what kube-apiserver and kube-controller-manager read.
 pub(crate) fn certificates() -> Vec<HostMount> {
-    let mut mounts = vec![
-        HostMount::directory("k8s-certs", PKI_DIR),
-        HostMount::directory("ca-certs", "/etc/ssl/certs"),
-    ];
-    mounts.extend(
-        TRUST_DIRS
-            .iter()
-            .map(|path| HostMount::directory(&path[1..].replace('/', "-"), path)),
-    );
+    let mut mounts =
+        vec![HostMount::directory("k8s-certs", PKI_DIR), HostMount::directory("ca-certs", "/etc/ssl/certs")];
+    mounts.extend(TRUST_DIRS.iter().map(|path| HostMount::directory(&path[1..].replace('/', "-"), path)));
     mounts
 }
 
 /// Ours with the user's: a name of the user's replaces ours, and the result is sorted by name, as kubeadm does.
 pub(crate) fn with_extra(ours: Vec<HostMount>, extra: &[HostPathMount]) -> Vec<HostMount> {
     let all = ours.into_iter().chain(extra.iter().map(HostMount::from));
-    all.map(|mount| (mount.name.clone(), mount))
-        .collect::<BTreeMap<_, _>>()
-        .into_values()
-        .collect()
+    all.map(|mount| (mount.name.clone(), mount)).collect::<BTreeMap<_, _>>().into_values().collect()
 }

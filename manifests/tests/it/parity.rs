@@ -1,0 +1,126 @@
+//! Ours against the real kubeadm 1.35.4: every difference stands, with its reason, in `ACCEPTED.md`.
+//!
+//! `plain` is kubeadm left to itself. `tuned` is kubeadm given the very configuration that we put into the cluster: it
+//! must come to the same static pods, flags and configuration as we do.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use kubewright_core::spec::Spec;
+use kubewright_manifests::{cluster_objects, kubelet, static_pods::static_pods};
+use serde_json::{Value, json};
+
+use crate::recorded::{Case, by_identity, differences, file, parse};
+use crate::specs;
+
+const POD_DIR: &str = "/etc/kubernetes/manifests";
+const KUBELET_DIR: &str = "/var/lib/kubelet";
+
+#[test]
+fn every_difference_is_accepted_and_every_accepted_difference_is_there() {
+    let plain = differences_of(&Case("plain"), &specs::single());
+    let tuned = differences_of(&Case("tuned"), &specs::tuned());
+    let found: BTreeSet<String> = plain
+        .union(&tuned)
+        .map(|line| match (plain.contains(line), tuned.contains(line)) {
+            (true, true) => format!("both  {line}"),
+            (true, false) => format!("plain {line}"),
+            _ => format!("tuned {line}"),
+        })
+        .collect();
+    let accepted = accepted();
+    let unexpected: Vec<_> = found.difference(&accepted).collect();
+    let stale: Vec<_> = accepted.difference(&found).collect();
+    assert!(unexpected.is_empty() && stale.is_empty(), "not accepted: {unexpected:#?}\nno longer there: {stale:#?}");
+}
+
+/// What kubeadm was given is what we would give it.
+#[test]
+fn kubeadm_was_recorded_with_our_configuration() {
+    let case = Case("tuned");
+    let spec = specs::tuned();
+    let ours = recorder_input(&spec);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(case.path("config.yaml"), &ours).unwrap();
+    }
+    assert_eq!(case.text("config.yaml"), ours, "run with UPDATE_GOLDEN=1, then tests/kubeadm-1.35.4/record.sh");
+}
+
+fn differences_of(case: &Case, spec: &Spec) -> BTreeSet<String> {
+    let host = &spec.hosts[0];
+    let mut found = BTreeSet::new();
+    let mut note = |document: &str, theirs: Option<&Value>, ours: Option<&Value>| {
+        found.extend(differences(theirs, ours).into_iter().map(|line| format!("{document} {line}")));
+    };
+
+    let pods = static_pods(spec, host, &specs::first_start());
+    for pod in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        let ours = parse(file(&pods, &format!("{POD_DIR}/{pod}.yaml")));
+        note(&format!("{pod}.yaml"), Some(&case.yaml(&format!("{pod}.yaml"))), Some(&ours));
+    }
+
+    let files = kubelet::files(spec, host, None);
+    for name in ["config.yaml", "instance-config.yaml"] {
+        let ours = parse(file(&files, &format!("{KUBELET_DIR}/{name}")));
+        note(&format!("kubelet/{name}"), Some(&case.yaml(&format!("kubelet/{name}"))), Some(&ours));
+    }
+    let ours = flags(file(&files, &format!("{KUBELET_DIR}/kubeadm-flags.env")));
+    note("kubeadm-flags.env", Some(&flags(&case.text("kubelet/kubeadm-flags.env"))), Some(&ours));
+
+    let theirs = case.objects();
+    let groups = [
+        cluster_objects::rbac(),
+        cluster_objects::kube_proxy(spec),
+        cluster_objects::core_dns(spec),
+        cluster_objects::configuration(spec, "RECORDED"),
+    ];
+    let mut ours = by_identity(groups.concat());
+    let info = ours.get_mut("ConfigMap kube-public/cluster-info").unwrap();
+    info["data"]["kubeconfig"]["clusters"][0]["cluster"]["certificate-authority-data"] = json!("RECORDED");
+    for identity in theirs.keys().chain(ours.keys()).collect::<BTreeSet<_>>() {
+        note(identity, theirs.get(identity), ours.get(identity));
+    }
+    found
+}
+
+/// The flags of an environment file.
+fn flags(text: &str) -> Value {
+    let line = text.trim().strip_prefix("KUBELET_KUBEADM_ARGS=\"").and_then(|rest| rest.strip_suffix('"')).unwrap();
+    json!({ "flags": line.split(' ').collect::<Vec<_>>() })
+}
+
+/// The lines of `ACCEPTED.md` that name a difference: those of its code blocks.
+fn accepted() -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubeadm-1.35.4/ACCEPTED.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split("```").skip(1).step_by(2);
+    blocks.flat_map(str::lines).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// InitConfiguration for the host, and the three documents that we keep in the cluster.
+fn recorder_input(spec: &Spec) -> String {
+    let host = &spec.hosts[0];
+    let init = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "InitConfiguration",
+        "bootstrapTokens": [{ "token": "abcdef.0123456789abcdef" }],
+        "localAPIEndpoint": { "advertiseAddress": host.private_address, "bindPort": 6443 },
+        "nodeRegistration": {
+            "name": host.name,
+            "criSocket": "unix:///run/containerd/containerd.sock",
+            "kubeletExtraArgs": spec.kubelet.extra_args,
+        },
+    });
+    let objects = [cluster_objects::configuration(spec, ""), cluster_objects::kube_proxy(spec)].concat();
+    let kept = |name: &str, key: &str| {
+        let map = objects.iter().find(|object| object["kind"] == "ConfigMap" && object["metadata"]["name"] == name);
+        map.unwrap()["data"][key].as_str().unwrap().to_owned()
+    };
+    [
+        kubewright_manifests::yaml::document(&init),
+        kept("kubeadm-config", "ClusterConfiguration"),
+        kept("kubelet-config", "kubelet"),
+        kept("kube-proxy", "config.conf"),
+    ]
+    .join("---\n")
+}
