@@ -17,5 +17,6 @@ pub mod progress;
 pub mod quorum;
 pub mod sim;
 pub mod spec;
+pub mod summary;
 pub mod takeover;
 pub mod version;

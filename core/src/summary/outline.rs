@@ -1,0 +1,224 @@
+//! A plan in a few lines: its phases, where each happens and what it comes to.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::estimate::{longest, typical};
+use crate::ids::OperationId;
+use crate::intent::Intent;
+use crate::plan::{ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
+use crate::spec::{CniName, Role, Spec};
+
+/// A plan, condensed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the run.
+    pub operation: OperationId,
+    /// Such as `bootstrap Kubernetes 1.35.4 on 5 hosts (3 control planes with etcd, 2 workers)`.
+    pub headline: String,
+    /// Such as `bootstrap 1.35.4`, for narrow places.
+    pub short: String,
+    /// The parts of the story, in order.
+    pub phases: Vec<PhaseLine>,
+    /// How many steps.
+    pub steps: usize,
+    /// How many hosts.
+    pub hosts: usize,
+    /// How long the whole usually takes.
+    pub estimate: Duration,
+}
+
+/// One part of the story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseLine {
+    /// Which.
+    pub phase: Phase,
+    /// Where, in the order of the plan.
+    pub targets: Vec<Target>,
+    /// What it comes to, with numbers.
+    pub description: String,
+    /// How many steps.
+    pub steps: usize,
+}
+
+impl Outline {
+    /// Condenses a plan.
+    pub fn of(plan: &Plan) -> Self {
+        let phases: BTreeSet<Phase> = plan.steps.iter().map(|step| phase_of(plan, step)).collect();
+        Self {
+            cluster: plan.spec.name.clone(),
+            operation: plan.operation.clone(),
+            headline: headline(plan),
+            short: short(plan),
+            phases: phases.into_iter().map(|phase| line(plan, phase)).collect(),
+            steps: plan.steps.len(),
+            hosts: plan.spec.hosts.len(),
+            estimate: longest(plan, |step| typical(&step.kind)),
+        }
+    }
+}
+
+/// What the plan is about, in one sentence.
+pub fn headline(plan: &Plan) -> String {
+    let spec = &plan.spec;
+    match plan.intent {
+        Intent::Bootstrap => {
+            format!(
+                "bootstrap Kubernetes {} on {} ({})",
+                spec.kubernetes.version,
+                count(spec.hosts.len(), "host"),
+                crew(spec)
+            )
+        }
+    }
+}
+
+/// The same in two words.
+pub fn short(plan: &Plan) -> String {
+    match plan.intent {
+        Intent::Bootstrap => format!("bootstrap {}", plan.spec.kubernetes.version),
+    }
+}
+
+/// The part of the story a step belongs to. As [`StepKind::phase`], but the files of a host that starts no control
+/// plane are told with its joining: there is no start it could be part of.
+pub fn phase_of(plan: &Plan, step: &Step) -> Phase {
+    let starts = |other: &Step| other.target == step.target && other.kind == StepKind::StartControlPlane;
+    match step.kind {
+        StepKind::PlaceFiles { .. } if !plan.steps.iter().any(starts) => Phase::Join,
+        _ => step.kind.phase(),
+    }
+}
+
+fn crew(spec: &Spec) -> String {
+    let both = spec.with_role(Role::ControlPlane).filter(|host| host.is(Role::Etcd)).count();
+    let control_planes = spec.with_role(Role::ControlPlane).count();
+    let members = spec.with_role(Role::Etcd).count();
+    let workers = spec.with_role(Role::Worker).count();
+    let mut crew = Vec::new();
+    if both == control_planes && both == members {
+        crew.push(format!("{} with etcd", count(control_planes, "control plane")));
+    } else {
+        crew.push(count(control_planes, "control plane"));
+        crew.push(count(members, "etcd member"));
+    }
+    if workers > 0 {
+        crew.push(count(workers, "worker"));
+    }
+    crew.join(", ")
+}
+
+fn line(plan: &Plan, phase: Phase) -> PhaseLine {
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| phase_of(plan, step) == phase).collect();
+    let mut targets: Vec<Target> = Vec::new();
+    for step in &steps {
+        if !targets.contains(&step.target) {
+            targets.push(step.target.clone());
+        }
+    }
+    let description = match phase {
+        Phase::Prepare => preparation(plan, &steps),
+        Phase::Keys => keys(plan),
+        Phase::Start => start(plan),
+        Phase::Objects => objects(plan, &steps),
+        Phase::Join => join(&steps),
+        Phase::Prove => prove(&steps),
+    };
+    PhaseLine { phase, targets, description, steps: steps.len() }
+}
+
+/// What the preparation of the hosts comes to; where hosts differ, the most that any of them gets.
+fn preparation(plan: &Plan, steps: &[&Step]) -> String {
+    let all: Vec<&Preparation> = steps
+        .iter()
+        .filter_map(|step| match &step.kind {
+            StepKind::PrepareHost(preparation) => Some(preparation),
+            _ => None,
+        })
+        .collect();
+    let most = |of: fn(&Preparation) -> usize| all.iter().map(|preparation| of(preparation)).max().unwrap_or_default();
+    let mut parts = Vec::new();
+    some(&mut parts, most(|preparation| preparation.packages.len()), "package");
+    parts.push(format!("containerd {}", plan.spec.containerd.version));
+    some(&mut parts, most(|preparation| preparation.modules.len()), "kernel module");
+    parts.push("sysctls".to_owned());
+    some(&mut parts, most(|preparation| preparation.artefacts.len()), "download");
+    some(&mut parts, most(|preparation| preparation.images.len()), "image");
+    let swapping = all.iter().filter(|preparation| preparation.swap_off).count();
+    if swapping > 0 {
+        parts.push(format!("swap off on {}", count(swapping, "host")));
+    }
+    parts.join(", ")
+}
+
+fn keys(plan: &Plan) -> String {
+    let hosts = count(plan.spec.hosts.len(), "host");
+    format!("authorities for the cluster, its front proxy and etcd; certificates and kubeconfigs of {hosts}")
+}
+
+fn start(plan: &Plan) -> String {
+    let together = match plan.spec.with_role(Role::Etcd).count() {
+        1 => "1 member".to_owned(),
+        members => format!("{members} members at once"),
+    };
+    format!("etcd ({together}), kube-apiserver, controller-manager, scheduler")
+}
+
+fn objects(plan: &Plan, steps: &[&Step]) -> String {
+    let parts: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| match step.kind {
+            StepKind::ApplyObjects { group } => Some(match group {
+                ObjectGroup::Rbac => "RBAC",
+                ObjectGroup::Configuration => "kubeadm-config, cluster-info",
+                ObjectGroup::KubeProxy => "kube-proxy",
+                ObjectGroup::CoreDns => "CoreDNS",
+                ObjectGroup::Network => match plan.spec.network.cni.name {
+                    CniName::Flannel => "flannel",
+                    CniName::None => "network add-on",
+                },
+            }),
+            _ => None,
+        })
+        .collect();
+    parts.join(", ")
+}
+
+fn join(steps: &[&Step]) -> String {
+    let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
+    let mut parts = Vec::new();
+    some(&mut parts, number(|kind| *kind == StepKind::StartWorker), "worker");
+    let marked = number(|kind| matches!(kind, StepKind::MarkNode));
+    if marked > 0 {
+        parts.push(format!("labels and taints of {}", count(marked, "node")));
+    }
+    parts.join(", ")
+}
+
+fn prove(steps: &[&Step]) -> String {
+    let mut parts: Vec<String> = steps
+        .iter()
+        .filter_map(|step| match &step.kind {
+            StepKind::Prove { nodes } => Some(format!("{} Ready", count(nodes.len(), "node"))),
+            _ => None,
+        })
+        .collect();
+    parts.push("control planes and add-ons available".to_owned());
+    if steps.iter().any(|step| matches!(step.kind, StepKind::Settle { .. })) {
+        parts.push("records written".to_owned());
+    }
+    parts.join(", ")
+}
+
+fn some(parts: &mut Vec<String>, number: usize, noun: &str) {
+    if number > 0 {
+        parts.push(count(number, noun));
+    }
+}
+
+/// `1 host`, `2 hosts`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
