@@ -14,10 +14,10 @@ use crate::static_pods::volumes::HostMount;
 use crate::{RenderedFile, images, layout, yaml};
 
 const NAME: &str = "kube-apiserver-proxy";
-/// The configuration's folder on the host.
-const CONFIG_DIR: &str = "/etc/kubernetes/kube-apiserver-proxy";
+/// The configuration on the host.
+const CONFIG: &str = "/etc/kubernetes/kube-apiserver-proxy/haproxy.cfg";
 /// Where the container sees it; the official image's own place.
-const CONFIG_DIR_INSIDE: &str = "/usr/local/etc/haproxy";
+const CONFIG_INSIDE: &str = "/usr/local/etc/haproxy/haproxy.cfg";
 /// The proxy's own health, on 127.0.0.1: next to the ports of kubelet and kube-proxy (10248, 10256), and nobody's so far.
 const HEALTH_PORT: u16 = 10246;
 /// User and group `haproxy` of the official image. Numbers, because an image without /etc/passwd must do too.
@@ -32,7 +32,7 @@ pub fn files(spec: &Spec, host: &Host) -> Vec<RenderedFile> {
     let pod = pod(&config);
     vec![
         // Readable by all: the proxy does not run as root, and there is nothing secret in it.
-        RenderedFile::new(format!("{CONFIG_DIR}/haproxy.cfg"), 0o644, config),
+        RenderedFile::new(CONFIG, 0o644, config),
         RenderedFile::new(layout::manifest(NAME), 0o600, yaml::document(&pod.manifest())),
     ]
 }
@@ -45,12 +45,9 @@ fn pod(config: &str) -> StaticPod {
         annotations: BTreeMap::from([("kubewright.dev/config-hash", fingerprint(config))]),
         image: images::haproxy(),
         // No path: found in /usr/local/sbin of the official image, /usr/sbin of Debian's package.
-        command: ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"].map(str::to_owned).to_vec(),
+        command: ["haproxy", "-W", "-db", "-f", CONFIG_INSIDE].map(str::to_owned).to_vec(),
         env: Vec::new(),
-        mounts: vec![HostMount {
-            mount_path: CONFIG_DIR_INSIDE.to_owned(),
-            ..HostMount::directory("config", CONFIG_DIR)
-        }],
+        mounts: vec![config_mount()],
         port: HEALTH_PORT,
         requests: json!({ "cpu": "10m", "memory": "20Mi" }),
         // No start-up probe: the proxy answers at once or not at all.
@@ -69,6 +66,18 @@ fn pod(config: &str) -> StaticPod {
             "runAsUser": USER,
             "runAsGroup": USER,
         })),
+    }
+}
+
+/// The file alone, so that the modes of the folders above it do not matter to a proxy that is not root.
+fn config_mount() -> HostMount {
+    HostMount {
+        name: "config".to_owned(),
+        host_path: CONFIG.to_owned(),
+        mount_path: CONFIG_INSIDE.to_owned(),
+        read_only: true,
+        // Not `FileOrCreate`: an empty file in its place would keep the real one out.
+        path_type: Some("File".to_owned()),
     }
 }
 

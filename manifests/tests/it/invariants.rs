@@ -103,6 +103,26 @@ fn a_hosts_own_taint_wins_over_its_pools() {
 }
 
 #[test]
+fn minors_differ_where_kubeadm_does() {
+    for (version, flexvolume, pause_flag, etcd) in [
+        ("1.34.8", true, true, "registry.k8s.io/etcd:3.6.5-0"),
+        ("1.35.4", true, false, "registry.k8s.io/etcd:3.6.6-0"),
+        ("1.36.3", false, false, "registry.k8s.io/etcd:3.6.8-0"),
+    ] {
+        let mut spec = specs::ha();
+        spec.kubernetes.version = version.parse().unwrap();
+        let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start());
+        let manager = file(&pods, "/etc/kubernetes/manifests/kube-controller-manager.yaml");
+        assert_eq!(manager.contains("flexvolume-dir"), flexvolume, "{version}");
+        assert!(manager.contains(&format!("image: registry.k8s.io/kube-controller-manager:v{version}\n")));
+        assert!(file(&pods, ETCD).contains(&format!("image: {etcd}\n")));
+        let files = kubelet::files(&spec, &spec.hosts[0], None);
+        let flags = file(&files, "/var/lib/kubelet/kubeadm-flags.env");
+        assert_eq!(flags.contains("--pod-infra-container-image=registry.k8s.io/pause:"), pause_flag);
+    }
+}
+
+#[test]
 fn systemd_resolved_is_bypassed() {
     let spec = specs::ha();
     let files = kubelet::files(&spec, &spec.hosts[3], Some(kubelet::SYSTEMD_RESOLVED));

@@ -54,6 +54,7 @@ fn unfold(mut object: Value) -> Value {
         && let Some(data) = object["data"].as_object_mut()
     {
         for (key, value) in data {
+            // JSON is YAML too.
             if key != "Corefile" {
                 *value = parse(value.as_str().unwrap());
             }
