@@ -130,7 +130,9 @@ mod tests {
     #[test]
     fn overlap_is_symmetric_and_stays_in_the_family() {
         let services = range("10.96.0.0/12");
-        for (other, expected) in [("10.111.255.0/24", true), ("10.112.0.0/16", false), ("0.0.0.0/0", true), ("fd00::/8", false)] {
+        for (other, expected) in
+            [("10.111.255.0/24", true), ("10.112.0.0/16", false), ("0.0.0.0/0", true), ("fd00::/8", false)]
+        {
             assert_eq!(services.overlaps(&range(other)), expected, "{other}");
             assert_eq!(range(other).overlaps(&services), expected, "{other}");
         }

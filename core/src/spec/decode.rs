@@ -4,7 +4,7 @@
 //! be checked in the same run. Paths of stand-ins are kept: a finding that rests on one of them is not the user's.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::RangeInclusive;
 
 use serde_json::Value as Json;
 
@@ -86,7 +86,11 @@ impl Decoder<'_> {
                 self.source.register(&path::key(path, meant), Some(&entry.key_span), &entry.value);
             }
         }
-        object.fields.iter().map(|field| (field.key.to_owned(), self.field(field, known.get(field.key).copied(), path))).collect()
+        object
+            .fields
+            .iter()
+            .map(|field| (field.key.to_owned(), self.field(field, known.get(field.key).copied(), path)))
+            .collect()
     }
 
     fn field(&mut self, field: &Field, node: Option<&Node>, parent: &str) -> Json {
@@ -96,9 +100,14 @@ impl Decoder<'_> {
             (Some(node), _) => self.value(&field.shape, node, &path),
             (None, Some(default)) => default,
             (None, None) => {
-                let place = if parent.is_empty() { "at the top of the file".to_owned() } else { format!("in `{parent}`") };
+                let place =
+                    if parent.is_empty() { "at the top of the file".to_owned() } else { format!("in `{parent}`") };
                 let finding = Finding::spec("SPEC005", &path, format!("missing field `{}` {place}", field.key));
-                self.unreadable(finding.label(format!("`{}` belongs here", field.key)).hint(field.doc.trim_end_matches('.')), &path);
+                let hint = match field.shape {
+                    Shape::OneOf([only]) => format!("write `{}: {only}`", field.key),
+                    _ => field.doc.trim_end_matches('.').to_owned(),
+                };
+                self.unreadable(finding.label(format!("`{}` belongs here", field.key)).hint(hint), &path);
                 field.shape.stand_in()
             }
         }
@@ -131,9 +140,8 @@ impl Decoder<'_> {
         for entry in self.without_duplicates(entries, path) {
             let path = path::key(path, &entry.key);
             if let Err(why) = (key.check)(&entry.key) {
-                let place = self.source.mark_position(&entry.key_span);
                 self.unreadable.push(path.clone());
-                self.findings.push(bad_format(key, &entry.key, &why, &place));
+                self.findings.push(bad_format(key, &entry.key, &why, &path::of_key(&path)));
             }
             let value = self.value(shape, &entry.value, &path);
             values.insert(entry.key.clone(), value);
@@ -151,7 +159,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn whole(&mut self, range: std::ops::RangeInclusive<u64>, text: &str, path: &str) -> Json {
+    fn whole(&mut self, range: RangeInclusive<u64>, text: &str, path: &str) -> Json {
         match text.parse::<u64>().ok().filter(|number| range.contains(number)) {
             Some(number) => Json::from(number),
             None => {
@@ -205,27 +213,30 @@ impl Decoder<'_> {
             }
             Value::Map(entries) => {
                 let entries = self.without_duplicates(entries, path);
-                entries.into_iter().map(|entry| (entry.key.clone(), self.free(&entry.value, &path::key(path, &entry.key)))).collect()
+                entries
+                    .into_iter()
+                    .map(|entry| (entry.key.clone(), self.free(&entry.value, &path::key(path, &entry.key))))
+                    .collect()
             }
         }
     }
 
     /// The entries whose key has not come before; the others become findings.
     fn without_duplicates<'tree>(&mut self, entries: &'tree [Entry], path: &str) -> Vec<&'tree Entry> {
-        let mut seen: BTreeMap<&str, (Range<usize>, usize)> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         let mut kept = Vec::new();
         for entry in entries {
-            let (first, count) = seen.entry(&entry.key).or_insert_with(|| (entry.key_span.clone(), 0));
+            let count = seen.entry(&entry.key).or_default();
             *count += 1;
             if *count == 1 {
                 kept.push(entry);
                 continue;
             }
-            let name = format!("{}#{count}", path::key(path, &entry.key));
-            let first = self.source.mark_position(first);
+            let first = path::key(path, &entry.key);
+            let name = format!("{first}#{count}");
             self.source.mark(&name, &entry.key_span);
             let finding = Finding::spec("SPEC003", name, format!("duplicate field `{}`{}", entry.key, inside(path)));
-            self.findings.push(finding.label("again").related(first, "first here"));
+            self.findings.push(finding.label("again").related(path::of_key(&first), "first here"));
         }
         kept
     }
@@ -239,7 +250,7 @@ impl Decoder<'_> {
             Some(meant) if taken => finding.label(format!("`{meant}` is there already")),
             Some(meant) => finding.label(format!("did you mean `{meant}`?")),
             None if !elsewhere.is_empty() => {
-                finding.label("not here").hint(format!("`{}` belongs into {}", entry.key, listed(elsewhere.iter().map(String::as_str))))
+                finding.label("not here").hint(format!("`{}` belongs in {}", entry.key, elsewhere.join(" or ")))
             }
             None => finding.hint(format!("known here: {}", listed(object.keys()))),
         });
@@ -250,15 +261,22 @@ impl Decoder<'_> {
         let finding = Finding::spec("SPEC004", path, format!("{name} has the wrong type"));
         let finding = finding.label(format!("{} is expected, this is {}", shape.expectation(), node.kind()));
         let finding = match (shape, &node.value) {
-            (Shape::List(..), Value::Scalar { text, .. }) if !node.is_nothing() => finding.hint(format!("write it as a list: [{text}]")),
-            (Shape::Flag, Value::Scalar { text, plain: false }) if truth(text).is_some() => finding.hint("without quotes"),
+            (Shape::List(..), Value::Scalar { text, .. }) if !node.is_nothing() => {
+                finding.hint(format!("write it as a list: [{text}]"))
+            }
+            (Shape::Flag, Value::Scalar { text, plain: false }) if truth(text).is_some() => {
+                finding.hint("without quotes")
+            }
             (Shape::Flag, Value::Scalar { text, .. }) => match text.to_ascii_lowercase().as_str() {
                 "yes" | "on" | "y" | "1" => finding.hint("write `true`"),
                 "no" | "off" | "n" | "0" => finding.hint("write `false`"),
                 _ => finding,
             },
-            (Shape::Whole(..), Value::Scalar { text, plain: false }) if is_number(text) => finding.hint("without quotes"),
-            (Shape::Text(_), Value::Scalar { .. }) => finding.hint("leave the key out, or write \"\" for empty text"),
+            (Shape::Whole(..), Value::Scalar { text, plain: false }) if is_number(text) => {
+                finding.hint("without quotes")
+            }
+            (Shape::Text(format), _) if (format.check)("").is_ok() => finding.hint("write \"\" for empty text"),
+            (Shape::Text(format), _) => finding.hint(format!("wanted is {}", format.what)),
             _ => finding,
         };
         self.unreadable(finding, path);
@@ -289,7 +307,10 @@ fn closest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w s
     let plain = |word: &str| word.replace(['-', '_'], "").to_lowercase();
     let word = plain(word);
     let distances = known.map(|known| (strsim::damerau_levenshtein(&word, &plain(known)), known));
-    distances.filter(|(distance, known)| *distance <= known.len().min(word.len()) / 3).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+    distances
+        .filter(|(distance, known)| *distance <= known.len().min(word.len()) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
 }
 
 /// Where else in the table a key is known.

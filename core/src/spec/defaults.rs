@@ -55,9 +55,10 @@ fn endpoint(endpoint: &Value) -> Value {
 fn certificates(certificates: &Value) -> Value {
     let mut resolved = Map::new();
     resolved.insert("encryptionAlgorithm".to_owned(), certificates["encryptionAlgorithm"].clone());
-    for (period, hours) in
-        [("certificateValidityPeriod", "certificateValidityHours"), ("caCertificateValidityPeriod", "caCertificateValidityHours")]
-    {
+    for (period, hours) in [
+        ("certificateValidityPeriod", "certificateValidityHours"),
+        ("caCertificateValidityPeriod", "caCertificateValidityHours"),
+    ] {
         let text = certificates[period].as_str().unwrap_or_default();
         resolved.insert(hours.to_owned(), syntax::hours(text).map_or(Value::Null, Value::from));
     }
@@ -94,9 +95,13 @@ fn private_address(address: &Value, index: usize, unreadable: &mut Vec<String>, 
         let host = path::element("spec.hosts", index);
         unreadable.push(path::key(&host, "privateAddress"));
         findings.push(
-            Finding::spec("HOST008", path::key(&host, "address"), format!("`{address}` is a name, and `privateAddress` is missing"))
-                .label("this does not tell the address inside the cluster")
-                .hint("add `privateAddress`, the host's IP address in the cluster's network"),
+            Finding::spec(
+                "HOST008",
+                path::key(&host, "address"),
+                format!("`{address}` is a name, and `privateAddress` is missing"),
+            )
+            .label("this does not tell the address inside the cluster")
+            .hint("add `privateAddress`, the host's IP address in the cluster's network"),
         );
         // Nobody's address (RFC 5737); as an unreadable one it is not reported on.
         IpAddr::from([192, 0, 2, 1])

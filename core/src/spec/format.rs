@@ -39,7 +39,7 @@ formats! {
     /// A network interface.
     INTERFACE = "NET010", "the name of a network interface, such as eth0", syntax::interface, "eth0";
     /// A word of ssh's command line.
-    SSH_WORD = "SSH001", "something to hand to ssh", syntax::ssh_word, "root";
+    SSH_WORD = "SSH001", "a word that ssh can be given", syntax::ssh_word, "root";
     /// A file on the operator's machine.
     LOCAL_FILE = "SSH001", "the path of a file", local_file, "~/.ssh/config";
     /// Base of a mirror.
@@ -65,8 +65,13 @@ formats! {
 }
 
 /// How many may be away.
-pub const SHARE: Format =
-    Format { what: "a number such as 1 or a percentage such as 25%", code: "POOL003", check: syntax::share, example: "1", loose: true };
+pub const SHARE: Format = Format {
+    what: "a number such as 1 or a percentage such as 25%",
+    code: "POOL003",
+    check: syntax::share,
+    example: "1",
+    loose: true,
+};
 /// Value of a label.
 pub const LABEL_VALUE: Format =
     Format { what: "a label value", code: "LABEL002", check: syntax::label_value, example: "general", loose: true };
@@ -74,8 +79,7 @@ pub const LABEL_VALUE: Format =
 pub const TAINT_VALUE: Format =
     Format { what: "a taint value", code: "TAINT002", check: syntax::label_value, example: "gpu", loose: true };
 /// Value of a flag or a variable: anything a process can be given.
-pub const ARGUMENT: Format =
-    Format { what: "a value", code: "ARG003", check: argument, example: "2", loose: true };
+pub const ARGUMENT: Format = Format { what: "a value", code: "ARG003", check: argument, example: "2", loose: true };
 
 fn ip_address(text: &str) -> Result<(), String> {
     text.parse::<IpAddr>().map(|_| ()).map_err(|_| match text.split_once('/') {
@@ -100,9 +104,6 @@ fn containerd_version(text: &str) -> Result<(), String> {
 }
 
 fn endpoint_address(text: &str) -> Result<(), String> {
-    if text.contains("://") {
-        return Err("it stands here without `https://`".to_owned());
-    }
     match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => {
             Err(format!("the port belongs into `port: {port}`"))
@@ -114,12 +115,20 @@ fn endpoint_address(text: &str) -> Result<(), String> {
 fn cidr(text: &str) -> Result<(), String> {
     match text.parse::<IpAddr>() {
         Ok(_) => Err("the length of its prefix is missing, as in /16".to_owned()),
-        Err(_) => text.to_owned().try_into().map(|_: Cidr| ()).map_err(|_: String| "it is not an address, a `/` and a prefix length".to_owned()),
+        Err(_) => text
+            .to_owned()
+            .try_into()
+            .map(|_: Cidr| ())
+            .map_err(|_: String| "it is not an address, a `/` and a prefix length".to_owned()),
     }
 }
 
 fn local_file(text: &str) -> Result<(), String> {
-    if text.starts_with('-') { Err("it begins with `-`, which ssh takes as an option".to_owned()) } else { syntax::one_line(text) }
+    if text.starts_with('-') {
+        Err("it begins with `-`, which ssh takes as an option".to_owned())
+    } else {
+        syntax::one_line(text)
+    }
 }
 
 fn lifetime(text: &str) -> Result<(), String> {

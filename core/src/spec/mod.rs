@@ -11,10 +11,12 @@ mod defaults;
 mod format;
 mod path;
 mod reading;
+pub mod schema;
 mod shape;
 mod source;
 mod syntax;
 mod table;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -1,4 +1,5 @@
-//! Paths into the spec as text, the way findings carry them: `spec.hosts[2].labels["example.com/tier"]`.
+//! Paths into the spec as text, the way findings carry them: `spec.hosts[2].labels["example.com/tier"]`. With `@key`
+//! behind it a path means the key instead of its value.
 
 /// The path of `key` inside `parent`; a key that is not a plain word is quoted, so that dots stay unambiguous.
 pub fn key(parent: &str, key: &str) -> String {
@@ -17,6 +18,11 @@ pub fn element(parent: &str, index: usize) -> String {
     format!("{parent}[{index}]")
 }
 
+/// The key at `path` instead of its value.
+pub fn of_key(path: &str) -> String {
+    format!("{path}@key")
+}
+
 /// The path that holds `path`; `None` for the root, which is the empty path.
 pub fn parent(path: &str) -> Option<&str> {
     if path.is_empty() {
@@ -30,7 +36,7 @@ pub fn parent(path: &str) -> Option<&str> {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b'.' | b'[' if !quoted => last = at,
+            b'.' | b'[' | b'@' if !quoted => last = at,
             _ => {}
         }
     }
@@ -42,7 +48,7 @@ pub fn touches(one: &str, other: &str) -> bool {
     let holds = |outer: &str, inner: &str| {
         inner
             .strip_prefix(outer)
-            .is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+            .is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[', '@']))
     };
     holds(one, other) || holds(other, one)
 }
@@ -59,6 +65,7 @@ mod tests {
         assert_eq!(parent(&label), Some("spec.hosts[2].labels"));
         assert_eq!(parent("spec.hosts[2]"), Some("spec.hosts"));
         assert_eq!(parent("spec"), Some(""));
+        assert_eq!(parent(&of_key("spec.hosts")), Some("spec.hosts"));
         assert_eq!(parent(""), None);
     }
 

@@ -30,7 +30,8 @@ pub fn read(file_name: &str, text: &str) -> Reading {
     let parsed = yaml::parse(text);
     let mut findings = Vec::new();
     for complaint in parsed.complaints {
-        let mut finding = Finding::spec(complaint.code, source.mark_position(&complaint.span), complaint.text).label(complaint.label);
+        let mut finding =
+            Finding::spec(complaint.code, source.mark_position(&complaint.span), complaint.text).label(complaint.label);
         finding.hint = complaint.hint;
         findings.push(finding);
     }
@@ -47,7 +48,9 @@ pub fn read(file_name: &str, text: &str) -> Reading {
                 findings.extend(validate(&draft).into_iter().filter(|finding| !rests_on(finding, &unreadable)));
                 spec = Some(draft).filter(|_| readable);
             }
-            Err(error) => findings.push(Finding::spec("SPEC011", "spec", format!("the spec cannot be taken in: {error}"))),
+            Err(error) => {
+                findings.push(Finding::spec("SPEC011", "spec", format!("the spec cannot be taken in: {error}")))
+            }
         }
     }
     findings.sort_by_cached_key(|finding| (place(finding, &source), finding.severity));

@@ -105,7 +105,7 @@ impl Shape {
     /// Completes "… is expected".
     pub fn expectation(&self) -> &'static str {
         match self {
-            Self::Text(format) => format.what,
+            Self::Text(_) => "text",
             Self::Whole(..) => "a whole number",
             Self::Flag => "true or false",
             Self::OneOf(_) => "one word",

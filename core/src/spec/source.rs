@@ -65,6 +65,10 @@ impl Source {
             _ => self.first_line(span),
         };
         self.places.insert(path.to_owned(), place);
+        if let Some(key) = key {
+            let key = self.inside(key);
+            self.places.insert(path::of_key(path), key);
+        }
         match &node.value {
             Value::Scalar { .. } => {}
             Value::List(nodes) => {
@@ -143,13 +147,16 @@ mod tests {
 
     #[test]
     fn a_value_on_one_line_is_its_place_and_a_longer_one_is_known_by_its_key() {
-        let source = source("spec:\n  network:\n    podCIDR: 10.0.0.0/8 # all\n  hosts:\n  - {name: é, roles: [a,\n     b]}\n  empty:\n");
+        let source = source(
+            "spec:\n  network:\n    podCIDR: 10.0.0.0/8 # all\n  hosts:\n  - {name: é, roles: [a,\n     b]}\n  empty:\n",
+        );
         assert_eq!(at(&source, "spec.network.podCIDR"), "10.0.0.0/8");
         assert_eq!(at(&source, "spec.network"), "network");
         assert_eq!(at(&source, "spec.hosts[0].name"), "é");
         assert_eq!(at(&source, "spec.hosts[0].roles"), "roles");
         assert_eq!(at(&source, "spec.hosts[0]"), "{name: é, roles: [a,");
         assert_eq!(at(&source, "spec.empty"), "empty");
+        assert_eq!(at(&source, "spec.network.podCIDR@key"), "podCIDR");
         assert_eq!(source.position("spec.hosts[0].roles"), (5, 15));
     }
 

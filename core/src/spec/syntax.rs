@@ -35,6 +35,7 @@ pub fn certificate_name(text: &str) -> Result<(), String> {
     if text.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
+    without_scheme(text)?;
     dns_name(text.strip_prefix("*.").unwrap_or(text))?;
     not_a_broken_address(text)
 }
@@ -44,13 +45,26 @@ pub fn host_address(text: &str) -> Result<(), String> {
     if text.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
+    without_scheme(text)?;
     dns_name(&text.to_ascii_lowercase().replace('_', "x"))?;
     not_a_broken_address(text)
 }
 
+/// Refuses what belongs around a name and not into it.
+fn without_scheme(text: &str) -> Result<(), String> {
+    match text.split_once("://") {
+        Some((scheme, _)) => Err(format!("it stands here without `{scheme}://`")),
+        None => Ok(()),
+    }
+}
+
 /// Refuses `10.0.0.300` and `10.0.0`, which are DNS names by the letter and never what was meant.
 fn not_a_broken_address(text: &str) -> Result<(), String> {
-    if text.chars().all(|c| c.is_ascii_digit() || c == '.') { Err("an IPv4 address has four numbers from 0 to 255".to_owned()) } else { Ok(()) }
+    if text.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        Err("an IPv4 address has four numbers from 0 to 255".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 /// Key of a label or a taint: `[prefix/]name`, as `validation.IsQualifiedName` has it.
@@ -72,10 +86,10 @@ pub fn label_value(text: &str) -> Result<(), String> {
         Err(format!("it has {} characters; 63 are allowed", text.len()))
     } else if let Some(c) = text.chars().find(|c| !end(*c) && !matches!(c, '-' | '_' | '.')) {
         Err(format!("{} is not allowed; only letters, digits, `-`, `_` and `.` are", shown(c)))
-    } else if !text.is_empty() && !(text.starts_with(end) && text.ends_with(end)) {
-        Err("it must begin and end with a letter or a digit".to_owned())
-    } else {
+    } else if text.is_empty() || text.starts_with(end) && text.ends_with(end) {
         Ok(())
+    } else {
+        Err("it must begin and end with a letter or a digit".to_owned())
     }
 }
 
@@ -119,8 +133,14 @@ pub fn base_url(text: &str) -> Result<(), String> {
     let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
         return Err("it does not begin with `http://` or `https://`".to_owned());
     };
-    if let Some(c) = rest.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '"' | '\\' | '@')) {
-        let why = if c == '@' { "a user and password do not belong into the file".to_owned() } else { format!("{} is not allowed", shown(c)) };
+    if let Some(c) =
+        rest.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '"' | '\\' | '@'))
+    {
+        let why = if c == '@' {
+            "a user and password do not belong into the file".to_owned()
+        } else {
+            format!("{} is not allowed", shown(c))
+        };
         return Err(why);
     }
     authority(rest.split('/').next().unwrap_or_default())
@@ -128,7 +148,8 @@ pub fn base_url(text: &str) -> Result<(), String> {
 
 /// A registry as image names begin with it: `registry.k8s.io`, `10.0.0.2:5000`.
 pub fn registry(text: &str) -> Result<(), String> {
-    if text.contains("://") { Err("it is a name without `http://`, as image names begin with it".to_owned()) } else { authority(text) }
+    without_scheme(text)?;
+    authority(text)
 }
 
 /// `host` or `host:port`, with `[…]` around an IPv6 address.
@@ -266,7 +287,8 @@ mod tests {
         for right in ["http://10.77.0.2", "https://mirror.example.com:8443/k8s/", "http://[fd00::1]:5000"] {
             assert!(base_url(right).is_ok(), "{right}");
         }
-        for wrong in ["10.77.0.2", "ftp://a", "http://", "http://a b", "http://a:70000", "http://u:p@a", "http://a?x=1"] {
+        for wrong in ["10.77.0.2", "ftp://a", "http://", "http://a b", "http://a:70000", "http://u:p@a", "http://a?x=1"]
+        {
             assert!(base_url(wrong).is_err(), "{wrong}");
         }
         assert!(registry("registry.k8s.io").is_ok());

@@ -32,7 +32,12 @@ pub const FILE: Object = Object {
 
 const METADATA: Object = Object {
     doc: "What the cluster is called.",
-    fields: &[field("name", Text(&f::CLUSTER_NAME), Required, "Name of the cluster and of its context in kubeconfigs.")],
+    fields: &[field(
+        "name",
+        Text(&f::CLUSTER_NAME),
+        Required,
+        "Name of the cluster and of its context in kubeconfigs.",
+    )],
 };
 
 const SPEC: Object = Object {
@@ -63,7 +68,12 @@ const KUBERNETES: Object = Object {
 const ENDPOINT: Object = Object {
     doc: "How clients and workers reach the API servers.",
     fields: &[
-        field("mode", OneOf(&["external", "kubeVip", "nodeLocal"]), Unset, "Who answers: `external` (a name or address you own), `nodeLocal` (a proxy on every worker), `kubeVip`. Left out: `external` if there is an address, else `nodeLocal`."),
+        field(
+            "mode",
+            OneOf(&["external", "kubeVip", "nodeLocal"]),
+            Unset,
+            "Who answers: `external` (a name or address you own), `nodeLocal` (a proxy on every worker), `kubeVip`. Left out: `external` if there is an address, else `nodeLocal`.",
+        ),
         field("address", Text(&f::ENDPOINT_ADDRESS), Unset, "The name or address, for `external` and `kubeVip`."),
         field("port", Whole(1, 65_535), Default(API_PORT), "Port of the endpoint."),
     ],
@@ -83,8 +93,18 @@ const NETWORK: Object = Object {
 const CNI: Object = Object {
     doc: "The network add-on.",
     fields: &[
-        field("name", OneOf(&["flannel", "none"]), Default("flannel"), "`flannel` is built in; with `none` nodes become Ready once you installed one."),
-        field("interface", Text(&f::INTERFACE), Unset, "Interface that carries pod traffic, where a host has several; flannel's `--iface`."),
+        field(
+            "name",
+            OneOf(&["flannel", "none"]),
+            Default("flannel"),
+            "`flannel` is built in; with `none` nodes become Ready once you installed one.",
+        ),
+        field(
+            "interface",
+            Text(&f::INTERFACE),
+            Unset,
+            "Interface that carries pod traffic, where a host has several; flannel's `--iface`.",
+        ),
     ],
 };
 
@@ -105,7 +125,12 @@ const SSH: Object = Object {
         field("configFile", Text(&f::LOCAL_FILE), Unset, "ssh configuration to use instead of `~/.ssh/config`."),
         field("knownHostsFile", Text(&f::LOCAL_FILE), Unset, "Known hosts to use instead of `~/.ssh/known_hosts`."),
         field("bastion", Text(&f::SSH_WORD), Unset, "Jump host, as `ssh -J` takes it: `[user@]host[:port]`."),
-        field("hostKeys", OneOf(&["strict", "acceptNew"]), Unset, "What to do with unknown host keys: refuse (`strict`, the default) or remember (`acceptNew`). Changed keys are refused always."),
+        field(
+            "hostKeys",
+            OneOf(&["strict", "acceptNew"]),
+            Unset,
+            "What to do with unknown host keys: refuse (`strict`, the default) or remember (`acceptNew`). Changed keys are refused always.",
+        ),
     ],
 };
 
@@ -114,11 +139,26 @@ const HOST: Object = Object {
     fields: &[
         field("name", Text(&f::HOST_NAME), Required, "Name here and of the node."),
         field("address", Text(&f::HOST_ADDRESS), Required, "Where ssh connects: an address or a name."),
-        field("privateAddress", Text(&f::IP_ADDRESS), Unset, "Address inside the cluster; left out: `address`, where that is an IP address."),
-        field("roles", List(&OneOf(&["controlPlane", "etcd", "worker"]), Least::One), Required, "What it does; a control plane that is also a worker has no taint."),
+        field(
+            "privateAddress",
+            Text(&f::IP_ADDRESS),
+            Unset,
+            "Address inside the cluster; left out: `address`, where that is an IP address.",
+        ),
+        field(
+            "roles",
+            List(&OneOf(&["controlPlane", "etcd", "worker"]), Least::One),
+            Required,
+            "What it does; a control plane that is also a worker has no taint.",
+        ),
         field("pool", Text(&f::POOL_NAME), Unset, "Pool of a worker."),
         field("labels", Map(&f::LABEL_KEY, &Text(&f::LABEL_VALUE)), Empty, "Node labels besides the pool's."),
-        field("taints", List(&Shape::Object(&TAINT), Least::None), Unset, "Node taints besides the pool's; left out, a control plane has its usual taint."),
+        field(
+            "taints",
+            List(&Shape::Object(&TAINT), Least::None),
+            Unset,
+            "Node taints besides the pool's; left out, a control plane has its usual taint.",
+        ),
         field("ssh", Shape::Object(&SSH), Empty, "What differs from `spec.ssh`."),
     ],
 };
@@ -128,7 +168,12 @@ const TAINT: Object = Object {
     fields: &[
         field("key", Text(&f::TAINT_KEY), Required, "Key."),
         field("value", Text(&f::TAINT_VALUE), Default(""), "Value; may be left out."),
-        field("effect", OneOf(&["NoSchedule", "PreferNoSchedule", "NoExecute"]), Required, "What it does to pods that do not tolerate it."),
+        field(
+            "effect",
+            OneOf(&["NoSchedule", "PreferNoSchedule", "NoExecute"]),
+            Required,
+            "What it does to pods that do not tolerate it.",
+        ),
     ],
 };
 
@@ -143,29 +188,52 @@ const POOL: Object = Object {
 
 const UPGRADE: Object = Object {
     doc: "How the nodes of a pool are upgraded.",
-    fields: &[field("maxUnavailable", Text(&f::SHARE), Unset, "How many may be away at once: a number or a percentage; left out, one.")],
+    fields: &[field(
+        "maxUnavailable",
+        Text(&f::SHARE),
+        Unset,
+        "How many may be away at once: a number or a percentage; left out, one.",
+    )],
 };
 
 const ARTEFACTS: Object = Object {
     doc: "Where binaries and images come from; digests are checked always.",
     fields: &[
-        field("mirror", Text(&f::MIRROR_URL), Unset, "Mirror with the official paths behind it, as `<mirror>/dl.k8s.io/…`; left out, the official hosts."),
-        field("registryMirrors", Map(&f::REGISTRY, &Text(&f::MIRROR_URL)), Empty, "Mirrors of image registries by the registry's name."),
+        field(
+            "mirror",
+            Text(&f::MIRROR_URL),
+            Unset,
+            "Mirror with the official paths behind it, as `<mirror>/dl.k8s.io/…`; left out, the official hosts.",
+        ),
+        field(
+            "registryMirrors",
+            Map(&f::REGISTRY, &Text(&f::MIRROR_URL)),
+            Empty,
+            "Mirrors of image registries by the registry's name.",
+        ),
     ],
 };
 
 const CERTIFICATES: Object = Object {
     doc: "Keys and lifetimes, by kubeadm's names.",
     fields: &[
-        field("encryptionAlgorithm", OneOf(&["RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"]), Default("RSA-2048"), "Key algorithm of all certificates."),
+        field(
+            "encryptionAlgorithm",
+            OneOf(&["RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"]),
+            Default("RSA-2048"),
+            "Key algorithm of all certificates.",
+        ),
         field("certificateValidityPeriod", Text(&f::LIFETIME), Default("8760h"), "Life of a certificate; a year."),
         field("caCertificateValidityPeriod", Text(&f::LIFETIME), Default("87600h"), "Life of an authority; ten years."),
     ],
 };
 
-const EXTRA_ARGS: Field = field("extraArgs", List(&Shape::Object(&ARG), Least::None), Empty, "Flags over ours, in order; a flag may repeat.");
-const EXTRA_ENVS: Field = field("extraEnvs", List(&Shape::Object(&ENV), Least::None), Empty, "Environment of the container.");
-const EXTRA_VOLUMES: Field = field("extraVolumes", List(&Shape::Object(&MOUNT), Least::None), Empty, "Host paths mounted into the pod.");
+const EXTRA_ARGS: Field =
+    field("extraArgs", List(&Shape::Object(&ARG), Least::None), Empty, "Flags over ours, in order; a flag may repeat.");
+const EXTRA_ENVS: Field =
+    field("extraEnvs", List(&Shape::Object(&ENV), Least::None), Empty, "Environment of the container.");
+const EXTRA_VOLUMES: Field =
+    field("extraVolumes", List(&Shape::Object(&MOUNT), Least::None), Empty, "Host paths mounted into the pod.");
 
 const COMPONENT: Object =
     Object { doc: "A control-plane component, by kubeadm's names.", fields: &[EXTRA_ARGS, EXTRA_ENVS, EXTRA_VOLUMES] };
@@ -176,7 +244,12 @@ const SERVING_COMPONENT: Object = Object {
         EXTRA_ARGS,
         EXTRA_ENVS,
         EXTRA_VOLUMES,
-        field("certSANs", List(&Text(&f::CERTIFICATE_NAME), Least::None), Empty, "Further names and addresses of its serving certificate."),
+        field(
+            "certSANs",
+            List(&Text(&f::CERTIFICATE_NAME), Least::None),
+            Empty,
+            "Further names and addresses of its serving certificate.",
+        ),
     ],
 };
 
@@ -190,7 +263,10 @@ const ARG: Object = Object {
 
 const ENV: Object = Object {
     doc: "One environment variable.",
-    fields: &[field("name", Text(&f::VARIABLE_NAME), Required, "Its name."), field("value", Text(&f::ARGUMENT), Required, "Its value.")],
+    fields: &[
+        field("name", Text(&f::VARIABLE_NAME), Required, "Its name."),
+        field("value", Text(&f::ARGUMENT), Required, "Its value."),
+    ],
 };
 
 const MOUNT: Object = Object {
@@ -205,7 +281,8 @@ const MOUNT: Object = Object {
 };
 
 /// `HostPathType` of `k8s.io/api/core/v1`.
-const PATH_TYPES: &[&str] = &["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
+const PATH_TYPES: &[&str] =
+    &["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
 const KUBELET: Object = Object {
     doc: "kubelet on every node.",
@@ -216,6 +293,11 @@ const CONTAINERD: Object = Object {
     doc: "containerd on every node.",
     fields: &[
         field("version", Text(&f::CONTAINERD_VERSION), Default(CONTAINERD_DEFAULT), "Version to install."),
-        field("restrictOOMScoreAdj", Flag, Default("false"), "For hosts that are containers themselves and may not lower a process's OOM score."),
+        field(
+            "restrictOOMScoreAdj",
+            Flag,
+            Default("false"),
+            "For hosts that are containers themselves and may not lower a process's OOM score.",
+        ),
     ],
 };

@@ -95,7 +95,10 @@ spec:
 
 #[test]
 fn an_alias_repeats_what_it_names() {
-    let text = SMALLEST.replace("[controlPlane, etcd, worker]}]", "&r [controlPlane, etcd]}, {name: b, address: 10.0.0.2, roles: *r}, {name: c, address: 10.0.0.3, roles: *r}]");
+    let text = SMALLEST.replace(
+        "[controlPlane, etcd, worker]}]",
+        "&r [controlPlane, etcd]}, {name: b, address: 10.0.0.2, roles: *r}, {name: c, address: 10.0.0.3, roles: *r}]",
+    );
     assert_eq!(spec(&text).with_role(Role::Etcd).count(), 3);
 }
 

@@ -82,7 +82,8 @@ impl Node {
     pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Scalar { .. } if self.is_nothing() => "nothing",
-            Value::Scalar { .. } => "a single value",
+            Value::Scalar { plain: true, .. } => "a single value",
+            Value::Scalar { .. } => "text in quotes",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
@@ -128,10 +129,17 @@ impl Node {
 
 /// Reads one document.
 pub fn parse(text: &str) -> Parsed {
-    let mut builder = Builder { text, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None, complaints: Vec::new() };
+    let mut builder =
+        Builder { text, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None, complaints: Vec::new() };
     if text.len() > LARGEST_TEXT {
         let size = text.len();
-        builder.complain("SPEC009", 0..0, format!("the file has {size} bytes; a spec has at most {LARGEST_TEXT}"), "", None);
+        builder.complain(
+            "SPEC009",
+            0..0,
+            format!("the file has {size} bytes; a spec has at most {LARGEST_TEXT}"),
+            "",
+            None,
+        );
         return Parsed { root: None, complaints: builder.complaints };
     }
     let options = granit_parser::options! {
@@ -143,7 +151,9 @@ pub fn parse(text: &str) -> Parsed {
     let mut intact = true;
     for event in Parser::new_from_str_with_options(text, options) {
         let step = match event {
-            Ok((event, span)) => builder.take(event, span.byte_range().unwrap_or(0..0), span.tag_span().and_then(|tag| tag.byte_range())),
+            Ok((event, span)) => {
+                builder.take(event, span.byte_range().unwrap_or(0..0), span.tag_span().and_then(|tag| tag.byte_range()))
+            }
             Err(error) => Err(syntax_error(text, &error)),
         };
         if let Err(complaint) = step {
@@ -170,7 +180,10 @@ struct Open {
 enum Content {
     List(Vec<Node>),
     /// The key that waits for its value: without text if it was refused, and its value goes with it.
-    Map { entries: Vec<Entry>, key: Option<(Option<String>, Range<usize>)> },
+    Map {
+        entries: Vec<Entry>,
+        key: Option<(Option<String>, Range<usize>)>,
+    },
 }
 
 struct Builder<'text> {
@@ -252,7 +265,8 @@ impl Builder<'_> {
                 None => {
                     let (name, complaint) = match node.value {
                         Value::Scalar { text, plain: true } if text == "<<" => {
-                            let hint = "shared settings have their place: `spec.ssh` for all hosts, `spec.pools` for workers";
+                            let hint =
+                                "shared settings have their place: `spec.ssh` for all hosts, `spec.pools` for workers";
                             (None, Some(refused(node.span.clone(), "merge keys are not understood").hint(hint)))
                         }
                         Value::Scalar { text, .. } => (Some(text), None),
@@ -294,7 +308,9 @@ impl Open {
     fn close(self, end: usize) -> Node {
         let (last, value) = match self.content {
             Content::List(nodes) => (nodes.last().map(|node| node.span.end), Value::List(nodes)),
-            Content::Map { entries, .. } => (entries.last().map(|entry| entry.value.span.end.max(entry.key_span.end)), Value::Map(entries)),
+            Content::Map { entries, .. } => {
+                (entries.last().map(|entry| entry.value.span.end.max(entry.key_span.end)), Value::Map(entries))
+            }
         };
         let end = if self.flow { end } else { last.unwrap_or(end) };
         Node { span: self.start..end.max(self.start), value }
@@ -323,8 +339,12 @@ fn syntax_error(text: &str, error: &ScanError) -> Complaint {
         Kind::ExpectedBlockMappingKey | Kind::ExpectedBlockSequenceEntry | Kind::InvalidIndentation => {
             Some("compare the indentation with the lines above")
         }
-        Kind::UnexpectedEofFlowMapping | Kind::ExpectedFlowMappingSeparator => Some("is a `}` or a comma missing before this place?"),
-        Kind::UnexpectedEofFlowSequence | Kind::ExpectedFlowSequenceSeparator => Some("is a `]` or a comma missing before this place?"),
+        Kind::UnexpectedEofFlowMapping | Kind::ExpectedFlowMappingSeparator => {
+            Some("is a `}` or a comma missing before this place?")
+        }
+        Kind::UnexpectedEofFlowSequence | Kind::ExpectedFlowSequenceSeparator => {
+            Some("is a `]` or a comma missing before this place?")
+        }
         Kind::DirectiveDisallowed => Some("leave out lines that begin with `%`"),
         Kind::SimpleKeyExpected | Kind::InvalidSimpleKey => Some("is a `:` missing after the key?"),
         _ => None,
@@ -334,7 +354,10 @@ fn syntax_error(text: &str, error: &ScanError) -> Complaint {
     Complaint {
         code: "SPEC001",
         span: at..at,
-        text: format!("this is not YAML: {}", words.replace("EOF", "end of file").replace("unexpected eof", "unexpected end of file")),
+        text: format!(
+            "this is not YAML: {}",
+            words.replace("EOF", "end of file").replace("unexpected eof", "unexpected end of file")
+        ),
         label: "here".to_owned(),
         hint: hint.map(str::to_owned),
     }

@@ -172,7 +172,11 @@ pub fn configurations(spec: &Spec, findings: &mut Vec<Finding>) {
         ("spec.network.kubeProxy.config", &spec.network.kube_proxy.config, KUBE_PROXY_CONFIG),
     ] {
         for (field, instead) in owned.iter().filter(|(field, _)| config.contains_key(*field)) {
-            let finding = Finding::spec("CFG001", path::key(parent, field), format!("`{field}` is set by kubewright"));
+            let finding = Finding::spec(
+                "CFG001",
+                path::of_key(&path::key(parent, field)),
+                format!("`{field}` is set by kubewright"),
+            );
             findings.push(finding.label(*instead));
         }
     }
@@ -182,7 +186,11 @@ pub fn configurations(spec: &Spec, findings: &mut Vec<Finding>) {
 pub fn lifetimes(spec: &Spec, findings: &mut Vec<Finding>) {
     let certificates = &spec.certificates;
     if certificates.certificate_validity_hours > certificates.ca_certificate_validity_hours {
-        let finding = Finding::spec("CERT003", "spec.certificates.certificateValidityPeriod", "certificates would outlive their authority");
+        let finding = Finding::spec(
+            "CERT003",
+            "spec.certificates.certificateValidityPeriod",
+            "certificates would outlive their authority",
+        );
         let finding = finding.label(format!("{} hours", certificates.certificate_validity_hours));
         findings.push(finding.related(
             "spec.certificates.caCertificateValidityPeriod",

@@ -11,25 +11,24 @@ const ADDRESS: &str = "spec.endpoint.address";
 pub fn mode_and_address(spec: &Spec, findings: &mut Vec<Finding>) {
     let endpoint = &spec.endpoint;
     match (endpoint.mode, &endpoint.address) {
-        (EndpointMode::External | EndpointMode::KubeVip, None) => {
-            let (what, hint) = match endpoint.mode {
-                EndpointMode::KubeVip => ("the virtual address", "`address` is a free address in the hosts' network"),
-                _ => ("the name or address that you own", "with `mode: nodeLocal` none is needed"),
-            };
+        (EndpointMode::KubeVip, _) => {
+            let finding = Finding::spec("END003", MODE, "`kubeVip` is not built yet");
+            let hint = "use `nodeLocal` (a proxy on every worker), or `external` with a load balancer or virtual address of your own";
+            findings.push(finding.hint(hint));
+        }
+        (EndpointMode::External, None) => {
             let finding = Finding::spec("END001", MODE, "the endpoint has no address");
-            findings.push(finding.label(format!("this mode needs `address`, {what}")).hint(hint));
+            let finding = finding.label("this mode needs `address`, the name or address that you own");
+            findings.push(finding.hint("with `mode: nodeLocal` none is needed"));
         }
         (EndpointMode::NodeLocal, Some(address)) => {
             let finding = Finding::spec("END002", ADDRESS, "a `nodeLocal` endpoint takes no address");
             let finding = finding.label("nobody would use this").related(MODE, "a proxy on 127.0.0.1 of every worker");
-            findings.push(finding.hint(format!("use `mode: external` if {address} is yours and leads to the control planes")));
+            findings.push(
+                finding.hint(format!("use `mode: external` if {address} is yours and leads to the control planes")),
+            );
         }
         _ => {}
-    }
-    if endpoint.mode == EndpointMode::KubeVip {
-        let finding = Finding::spec("END003", MODE, "`kubeVip` is not built yet");
-        let hint = "use `nodeLocal` (a proxy on every worker), or `external` with a load balancer or virtual address of your own";
-        findings.push(finding.hint(hint));
     }
     if endpoint.mode == EndpointMode::External && spec.with_role(Role::ControlPlane).count() > 1 {
         single_point(spec, findings);
@@ -38,11 +37,19 @@ pub fn mode_and_address(spec: &Spec, findings: &mut Vec<Finding>) {
 
 fn single_point(spec: &Spec, findings: &mut Vec<Finding>) {
     let Some(address) = &spec.endpoint.address else { return };
-    let owner = spec.hosts.iter().enumerate().find(|(_, host)| host.address == *address || host.private_address.to_string() == *address);
+    let owner = spec
+        .hosts
+        .iter()
+        .enumerate()
+        .find(|(_, host)| host.address == *address || host.private_address.to_string() == *address);
     if let Some((index, host)) = owner {
         let text = format!("the endpoint is {}'s own address", host.name);
         let finding = Finding::new(Severity::Warns, "END005", Subject::Spec(ADDRESS.to_owned()), text);
         let finding = finding.label(format!("without {} nobody reaches the API", host.name));
-        findings.push(finding.related(host_path(index, "name"), "this one").hint("use an address that moves, or `mode: nodeLocal`"));
+        findings.push(
+            finding
+                .related(host_path(index, "name"), "this one")
+                .hint("use an address that moves, or `mode: nodeLocal`"),
+        );
     }
 }

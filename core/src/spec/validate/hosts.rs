@@ -14,7 +14,8 @@ pub fn unique(spec: &Spec, findings: &mut Vec<Finding>) {
     let mut addresses = BTreeMap::new();
     for (index, host) in spec.hosts.iter().enumerate() {
         if let Some(first) = names.get(&host.name) {
-            let finding = Finding::spec("HOST002", host_path(index, "name"), format!("two hosts are called `{}`", host.name));
+            let finding =
+                Finding::spec("HOST002", host_path(index, "name"), format!("two hosts are called `{}`", host.name));
             findings.push(finding.label("again").related(host_path(*first, "name"), "first here"));
         } else {
             names.insert(&host.name, index);
@@ -31,7 +32,8 @@ pub fn unique(spec: &Spec, findings: &mut Vec<Finding>) {
         };
         match clash {
             Some((first, key, other, address)) => {
-                let finding = Finding::spec("HOST003", host_path(index, key), format!("two hosts have the address {address}"));
+                let finding =
+                    Finding::spec("HOST003", host_path(index, key), format!("two hosts have the address {address}"));
                 findings.push(finding.label("again").related(host_path(first, other), "first here"));
             }
             None => {
@@ -53,7 +55,11 @@ pub fn reachable(spec: &Spec, findings: &mut Vec<Finding>) {
             address if address.is_multicast() => "a multicast address",
             _ => continue,
         };
-        let finding = Finding::spec("HOST009", host_path(index, address_key(host)), format!("{} cannot be a node's address", host.private_address));
+        let finding = Finding::spec(
+            "HOST009",
+            host_path(index, address_key(host)),
+            format!("{} cannot be a node's address", host.private_address),
+        );
         findings.push(finding.label(format!("this is {what}; the other nodes must reach it")));
     }
 }
@@ -68,8 +74,18 @@ pub fn roles(spec: &Spec, findings: &mut Vec<Finding>) {
     if spec.with_role(Role::Etcd).next().is_none() {
         return;
     }
-    for (index, host) in spec.hosts.iter().enumerate().filter(|(_, host)| host.is(Role::ControlPlane) && !host.is(Role::Etcd)) {
-        let finding = Finding::spec("HOST006", host_path(index, "roles"), format!("control plane {} runs no etcd member", host.name));
-        findings.push(finding.label("`etcd` is missing here").hint("for now every control plane runs its own etcd member: `roles: [controlPlane, etcd]`"));
+    for (index, host) in
+        spec.hosts.iter().enumerate().filter(|(_, host)| host.is(Role::ControlPlane) && !host.is(Role::Etcd))
+    {
+        let finding = Finding::spec(
+            "HOST006",
+            host_path(index, "roles"),
+            format!("control plane {} runs no etcd member", host.name),
+        );
+        findings.push(
+            finding
+                .label("`etcd` is missing here")
+                .hint("for now every control plane runs its own etcd member: `roles: [controlPlane, etcd]`"),
+        );
     }
 }

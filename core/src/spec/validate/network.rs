@@ -75,14 +75,16 @@ pub fn overlaps(spec: &Spec, findings: &mut Vec<Finding>) {
             (true, false) => (format!("{pods} lies inside"), "this one"),
             _ => (format!("{pods} holds"), "this one"),
         };
-        let finding = Finding::spec("NET003", PODS, "pod and service networks overlap").label(label).related(SERVICES, related);
+        let finding =
+            Finding::spec("NET003", PODS, "pod and service networks overlap").label(label).related(SERVICES, related);
         findings.push(propose(finding, spec, &PROPOSED_PODS, services));
     }
     for (path, what, range, other, proposed) in [
         (PODS, "pod", pods, services, &PROPOSED_PODS[..]),
         (SERVICES, "service", services, pods, &PROPOSED_SERVICES[..]),
     ] {
-        let inside: Vec<_> = spec.hosts.iter().enumerate().filter(|(_, host)| addresses(host).any(|at| range.contains(at))).collect();
+        let inside: Vec<_> =
+            spec.hosts.iter().enumerate().filter(|(_, host)| addresses(host).any(|at| range.contains(at))).collect();
         let Some((_, first)) = inside.first() else { continue };
         let text = match inside.len() {
             1 => format!("{}'s address lies inside the {what} network", first.name),
@@ -101,12 +103,23 @@ pub fn overlaps(spec: &Spec, findings: &mut Vec<Finding>) {
 pub fn sizes(spec: &Spec, findings: &mut Vec<Finding>) {
     let services = spec.network.service_cidr;
     if services.network.is_ipv4() && services.host_bits() > MOST_SERVICE_BITS {
-        let finding = Finding::spec("NET006", SERVICES, format!("the service network is larger than a /{}", 32 - MOST_SERVICE_BITS));
-        findings.push(finding.label(format!("kube-apiserver allows {MOST_SERVICE_BITS} bits, this has {}", services.host_bits())));
+        let finding = Finding::spec(
+            "NET006",
+            SERVICES,
+            format!("the service network is larger than a /{}", 32 - MOST_SERVICE_BITS),
+        );
+        findings.push(
+            finding.label(format!("kube-apiserver allows {MOST_SERVICE_BITS} bits, this has {}", services.host_bits())),
+        );
     }
     if services.host_bits() < LEAST_SERVICE_BITS {
         let finding = Finding::spec("NET008", SERVICES, "the service network is too small");
-        findings.push(finding.label(format!("a /{} is the smallest: its tenth address is the DNS server's", 32 - LEAST_SERVICE_BITS)));
+        findings.push(
+            finding.label(format!(
+                "a /{} is the smallest: its tenth address is the DNS server's",
+                32 - LEAST_SERVICE_BITS
+            )),
+        );
     }
 
     let pods = spec.network.pod_cidr;
@@ -117,10 +130,14 @@ pub fn sizes(spec: &Spec, findings: &mut Vec<Finding>) {
     let ranges = node.checked_sub(pods.prefix).map_or(0, |bits| 1_u128 << bits.min(127));
     let wanted = spec.hosts.len();
     if ranges < wanted as u128 {
-        let finding = Finding::spec("NET005", PODS, format!("the pod network is too small for {}", counted(wanted, "host")));
+        let finding =
+            Finding::spec("NET005", PODS, format!("the pod network is too small for {}", counted(wanted, "host")));
         let label = match ranges {
             0 => format!("smaller than the /{node} that every node takes"),
-            ranges => format!("every node takes a /{node}; {} here", if ranges == 1 { "one is".to_owned() } else { format!("{ranges} are") }),
+            ranges => format!(
+                "every node takes a /{node}; {} here",
+                if ranges == 1 { "one is".to_owned() } else { format!("{ranges} are") }
+            ),
         };
         let bits = wanted.next_power_of_two().trailing_zeros();
         let enough = u32::from(node).saturating_sub(bits);
@@ -140,7 +157,8 @@ fn node_prefix(spec: &Spec) -> u8 {
 
 /// Adds a range to use instead, if one of ours is free.
 fn propose(finding: Finding, spec: &Spec, proposed: &[Cidr], other: Cidr) -> Finding {
-    let free = |range: &&Cidr| !range.overlaps(&other) && !spec.hosts.iter().flat_map(addresses).any(|at| range.contains(at));
+    let free =
+        |range: &&Cidr| !range.overlaps(&other) && !spec.hosts.iter().flat_map(addresses).any(|at| range.contains(at));
     match proposed.iter().find(free) {
         Some(range) => finding.hint(format!("{range} is free of all that the file names")),
         None => finding,

@@ -32,7 +32,8 @@ pub fn pools(spec: &Spec, findings: &mut Vec<Finding>) {
         }
         if !host.is(Role::Worker) {
             let finding = Finding::spec("HOST010", &path, format!("{} has a pool but is no worker", host.name));
-            findings.push(finding.label("pools are for workers").related(host_path(index, "roles"), "`worker` is missing"));
+            findings
+                .push(finding.label("pools are for workers").related(host_path(index, "roles"), "`worker` is missing"));
         }
     }
     for name in spec.pools.keys().filter(|name| !used.contains(name.as_str())) {
@@ -43,12 +44,17 @@ pub fn pools(spec: &Spec, findings: &mut Vec<Finding>) {
 
 /// LABEL003.
 pub fn labels(spec: &Spec, findings: &mut Vec<Finding>) {
-    let pools = spec.pools.iter().map(|(name, pool)| (path::key(&path::key("spec.pools", name), "labels"), &pool.labels));
+    let pools =
+        spec.pools.iter().map(|(name, pool)| (path::key(&path::key("spec.pools", name), "labels"), &pool.labels));
     let hosts = spec.hosts.iter().enumerate().map(|(index, host)| (host_path(index, "labels"), &host.labels));
     for (parent, labels) in pools.chain(hosts) {
         for key in labels.keys() {
             if let Some((_, who)) = RESERVED.iter().find(|(reserved, _)| reserved == key) {
-                let finding = Finding::spec("LABEL003", path::key(&parent, key), format!("label `{key}` is not yours to set"));
+                let finding = Finding::spec(
+                    "LABEL003",
+                    path::of_key(&path::key(&parent, key)),
+                    format!("label `{key}` is not yours to set"),
+                );
                 findings.push(finding.label(*who));
             }
         }
@@ -57,7 +63,8 @@ pub fn labels(spec: &Spec, findings: &mut Vec<Finding>) {
 
 /// TAINT003.
 pub fn taints(spec: &Spec, findings: &mut Vec<Finding>) {
-    let pools = spec.pools.iter().map(|(name, pool)| (path::key(&path::key("spec.pools", name), "taints"), &pool.taints));
+    let pools =
+        spec.pools.iter().map(|(name, pool)| (path::key(&path::key("spec.pools", name), "taints"), &pool.taints));
     let hosts = spec.hosts.iter().enumerate();
     let hosts = hosts.filter_map(|(index, host)| Some((host_path(index, "taints"), host.taints.as_ref()?)));
     for (parent, taints) in pools.chain(hosts) {
@@ -72,7 +79,8 @@ fn duplicates(parent: &str, taints: &[Taint], findings: &mut Vec<Finding>) {
         let path = path::element(parent, index);
         if let Some(first) = seen.get(&(&taint.key, taint.effect)) {
             let text = format!("two taints `{}` with effect {:?}", taint.key, taint.effect);
-            findings.push(Finding::spec("TAINT003", path, text).label("again").related(String::clone(first), "first here"));
+            findings
+                .push(Finding::spec("TAINT003", path, text).label("again").related(String::clone(first), "first here"));
         } else {
             seen.insert((&taint.key, taint.effect), path);
         }

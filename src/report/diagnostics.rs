@@ -1,0 +1,122 @@
+//! Draws findings on the lines of the user's file, the way rustc does. Knows nothing of what they mean.
+
+use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str};
+use kubewright_core::finding::{Finding, Severity, Subject};
+use kubewright_core::spec::Source;
+
+/// All findings, each on its place. Ends with a line break unless there are none.
+///
+/// Findings that are not about the file (a host, the cluster) take one line each. `colour` is the caller's decision,
+/// who knows where the text goes.
+pub fn draw(findings: &[Finding], source: &Source, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut drawn = String::new();
+    let mut after_lines = false;
+    for finding in findings {
+        let (text, is_line) = match &finding.subject {
+            Subject::Spec(path) if !source.text().is_empty() => (on_source(finding, path, source, &renderer), false),
+            _ => (in_one_line(finding), true),
+        };
+        // Lines may stand close, drawings may not.
+        let close = is_line && after_lines;
+        if !drawn.is_empty() && !close {
+            drawn.push('\n');
+        }
+        drawn.push_str(&text);
+        drawn.push('\n');
+        after_lines = is_line;
+    }
+    drawn
+}
+
+/// The line under the findings, such as "2 errors in cluster.yaml; nothing was contacted."; empty without findings.
+pub fn summary(findings: &[Finding], source: &Source) -> String {
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, consents) = (count(Severity::Blocks), count(Severity::NeedsConsent));
+    let counts = [
+        counted(errors, "error"),
+        counted(consents, "question"),
+        counted(count(Severity::Warns), "warning"),
+        counted(count(Severity::Info), "note"),
+    ];
+    let mut counts: Vec<String> = counts.into_iter().flatten().collect();
+    let Some(last) = counts.pop() else { return String::new() };
+    let all = if counts.is_empty() { last } else { format!("{} and {last}", counts.join(", ")) };
+    let ending = if errors + consents > 0 { "; nothing was contacted." } else { "." };
+    format!("{all} in {}{ending}\n", source.file_name())
+}
+
+fn on_source(finding: &Finding, path: &str, source: &Source, renderer: &Renderer) -> String {
+    let primary = annotation(AnnotationKind::Primary, path, &finding.label, source);
+    let context =
+        finding.related.iter().map(|related| annotation(AnnotationKind::Context, &related.path, &related.text, source));
+    let snippet =
+        Snippet::source(without_c1(source.text())).path(source.file_name()).annotation(primary).annotations(context);
+    let title = level(finding.severity).primary_title(harmless(&finding.text)).id(&finding.code);
+    let helps = helps(finding).into_iter().map(|help| Level::HELP.message(help));
+    let group = title.element(snippet).elements(helps);
+    renderer.render(&[group])
+}
+
+fn annotation<'source>(kind: AnnotationKind, path: &str, label: &str, source: &'source Source) -> Annotation<'source> {
+    let annotation = kind.span(source.span(path));
+    if label.is_empty() { annotation } else { annotation.label(harmless(label)) }
+}
+
+fn in_one_line(finding: &Finding) -> String {
+    let subject = match &finding.subject {
+        Subject::Host(host) => format!("{host}: "),
+        Subject::Step(step) => format!("{step}: "),
+        Subject::Spec(_) | Subject::Cluster => String::new(),
+    };
+    let helps: String = helps(finding).iter().map(|help| format!("; {help}")).collect();
+    let line = format!("{}[{}]: {subject}{}{helps}", word(finding.severity), finding.code, finding.text);
+    harmless(&line)
+}
+
+fn helps(finding: &Finding) -> Vec<String> {
+    let hint = finding.hint.as_deref().map(harmless);
+    let consent = (finding.severity == Severity::NeedsConsent)
+        .then(|| format!("to go on all the same: --consent {}", finding.code));
+    hint.into_iter().chain(consent).collect()
+}
+
+/// Findings quote the file, which may hold anything, terminal escapes included.
+fn harmless(text: &str) -> String {
+    normalize_untrusted_str(&without_c1(text))
+}
+
+/// The renderer shows the control characters of ASCII as pictures but lets those from 0x80 pass, one of which begins
+/// terminal escapes. Their stand-in has two bytes as they do, so that spans stay right.
+fn without_c1(text: &str) -> String {
+    text.replace(|c| ('\u{80}'..='\u{9f}').contains(&c), "\u{bf}")
+}
+
+fn level(severity: Severity) -> Level<'static> {
+    let level = match severity {
+        Severity::Blocks => Level::ERROR,
+        Severity::NeedsConsent | Severity::Warns => Level::WARNING,
+        Severity::Info => Level::NOTE,
+    };
+    level.with_name(word(severity))
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Blocks => "error",
+        Severity::NeedsConsent => "needs consent",
+        Severity::Warns => "warning",
+        Severity::Info => "note",
+    }
+}
+
+fn counted(count: usize, what: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        count => Some(format!("{count} {what}s")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! What people are shown: findings on their own lines, and what a run came to.
+
+pub mod diagnostics;
