@@ -16,8 +16,12 @@ use kubewright_certs::profile::{KubernetesVersion, Validity};
 use crate::dump::{self, Dump};
 use crate::samples;
 
-/// Minors with recorded goldens.
-const RECORDED: [(&str, KubernetesVersion); 1] = [("1.35.4", KubernetesVersion::new(35, 4))];
+/// Versions with recorded goldens: one of each supported minor.
+const RECORDED: [(&str, KubernetesVersion); 3] = [
+    ("1.34.4", KubernetesVersion::new(34, 4)),
+    ("1.35.4", KubernetesVersion::new(35, 4)),
+    ("1.36.3", KubernetesVersion::new(36, 3)),
+];
 
 struct Case {
     name: &'static str,
