@@ -66,8 +66,8 @@ pub enum Install {
 const PROGRAM: u32 = 0o755;
 const BIN_DIR: &str = "/usr/local/bin";
 
-/// Everything to download for a host. Workers get the kubelet alone; control planes also kubectl and kubeadm, the tools one
-/// reaches for there.
+/// Everything to download for a host. Workers get the kubelet alone; control planes also kubectl and kubeadm, the
+/// tools one reaches for there.
 pub fn binaries(spec: &Spec, host: &Host, arch: Arch) -> Vec<Artefact> {
     let mirror = spec.artefacts.mirror.as_deref();
     let kubernetes: &[&str] =

@@ -27,8 +27,8 @@ pub fn files(spec: &Spec) -> Vec<RenderedFile> {
     files
 }
 
-/// config.toml, only what differs from containerd's defaults. The runtime's entry is a whole one: containerd does not merge
-/// it with its default.
+/// config.toml, only what differs from containerd's defaults. The runtime's entry is a whole one: containerd does not
+/// merge it with its default.
 fn config(spec: &Spec) -> String {
     let pause = toml_string(&images::pause(spec));
     let restrict = spec.containerd.restrict_oom_score_adj;

@@ -4,14 +4,14 @@ use kubewright_core::spec::{EndpointMode, Host, Role, Spec};
 
 use crate::network::socket;
 
-/// Port that kube-apiserver binds behind an endpoint of the user's (kubeadm's `KubeAPIServerPort`): the endpoint's own port is
-/// then the load balancer's.
+/// Port that kube-apiserver binds behind an endpoint of the user's (kubeadm's `KubeAPIServerPort`): the endpoint's
+/// own port is then the load balancer's.
 const API_SERVER_PORT: u16 = 6443;
 
 /// Port that kube-apiserver binds on every control plane.
 ///
-/// With `nodeLocal` and `kubeVip` it is the endpoint's: one kubeconfig must work both against the proxy on a worker and against
-/// the API server on a control plane, or the virtual address is the API server's own host.
+/// With `nodeLocal` and `kubeVip` it is the endpoint's: one kubeconfig must work both against the proxy on a worker
+/// and against the API server on a control plane, or the virtual address is the API server's own host.
 pub fn api_port(spec: &Spec) -> u16 {
     match spec.endpoint.mode {
         EndpointMode::External => API_SERVER_PORT,
@@ -25,8 +25,8 @@ pub fn local(spec: &Spec, host: &Host) -> String {
     format!("https://{}", socket(host.private_address, api_port(spec)))
 }
 
-/// What the kubelet of a host talks to: on a control plane its own API server, so that a new kubelet never meets an older
-/// API server; on a worker the endpoint.
+/// What the kubelet of a host talks to: on a control plane its own API server, so that a new kubelet never meets an
+/// older API server; on a worker the endpoint.
 pub fn for_kubelet(spec: &Spec, host: &Host) -> String {
     if host.is(Role::ControlPlane) { local(spec, host) } else { for_kube_proxy(spec) }
 }
@@ -45,7 +45,8 @@ pub fn outside(spec: &Spec) -> String {
     outside_all(spec).into_iter().next().expect("a validated spec has an endpoint or a control plane")
 }
 
-/// Every `host:port` that works from outside, the preferred first: the endpoint where there is one, else each control plane.
+/// Every `host:port` that works from outside, the preferred first: the endpoint where there is one, else each control
+/// plane.
 pub fn outside_all(spec: &Spec) -> Vec<String> {
     let owned = spec.endpoint.address.as_deref().map(|address| match address.parse() {
         Ok(ip) => socket(ip, spec.endpoint.port),

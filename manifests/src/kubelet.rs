@@ -1,8 +1,9 @@
 //! The kubelet: configuration, flags and systemd unit (kubeadm's `componentconfigs/kubelet.go` and `phases/kubelet`).
 //!
-//! Two layers, as kubeadm has them since 1.34: what is the same on every node ([`config`], also kept in the cluster as ConfigMap
-//! `kubelet-config`), and what is this node's own (`instance-config.yaml`). `config.yaml` is the second over the first.
-//! kubeadm does the same merge when it upgrades a node, so a node of ours keeps its own values under kubeadm too.
+//! Two layers, as kubeadm has them since 1.34: what is the same on every node ([`config`], also kept in the cluster
+//! as ConfigMap `kubelet-config`), and what is this node's own (`instance-config.yaml`). `config.yaml` is the second
+//! over the first. kubeadm does the same merge when it upgrades a node, so a node of ours keeps its own values under
+//! kubeadm too.
 
 use kubewright_core::spec::{Host, Pool, Role, Spec, Taint, TaintEffect};
 use serde_json::{Value, json};
@@ -13,8 +14,8 @@ use crate::layout::{
 use crate::versions::release;
 use crate::{RenderedFile, arguments, images, merge, network, yaml};
 
-/// The resolver file to give to [`files`] where systemd-resolved is active: /etc/resolv.conf then names its stub on 127.0.0.53, which
-/// in a pod is the pod itself, and CoreDNS would ask itself for ever.
+/// The resolver file to give to [`files`] where systemd-resolved is active: /etc/resolv.conf then names its stub on
+/// 127.0.0.53, which in a pod is the pod itself, and CoreDNS would ask itself for ever.
 pub const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Label and taint key of control planes.
@@ -78,7 +79,8 @@ fn instance_config(spec: &Spec, host: &Host, resolv_conf: Option<&str>) -> Value
     }
     let taints = taints(spec, host);
     if !taints.is_empty() {
-        // From the first moment, so that nothing is ever scheduled before the taint is there. kubeadm taints afterwards.
+        // From the first moment, so that nothing is ever scheduled before the taint is there. kubeadm taints
+        // afterwards.
         ours["registerWithTaints"] = json!(taints);
     }
     for (key, value) in ours.as_object_mut().expect("built as an object") {
@@ -89,8 +91,8 @@ fn instance_config(spec: &Spec, host: &Host, resolv_conf: Option<&str>) -> Value
     ours
 }
 
-/// The taints a node registers with: the host's and its pool's, and on a control plane that runs no workloads kubeadm's usual
-/// one unless the host lists its own.
+/// The taints a node registers with: the host's and its pool's, and on a control plane that runs no workloads
+/// kubeadm's usual one unless the host lists its own.
 pub(crate) fn taints(spec: &Spec, host: &Host) -> Vec<Taint> {
     let mut taints = host.taints.clone().unwrap_or_else(|| {
         if host.is(Role::ControlPlane) && !host.is(Role::Worker) {
@@ -116,7 +118,8 @@ pub(crate) fn pool<'a>(spec: &'a Spec, host: &Host) -> Option<&'a Pool> {
 /// kubeadm-flags.env: what only flags can say.
 fn flags_env(spec: &Spec, host: &Host) -> String {
     let mut flags = vec![
-        // kubeadm says so only where it differs from the host's name; always saying it is the same, and needs no look at the host.
+        // kubeadm says so only where it differs from the host's name; always saying it is the same, and needs no look
+        // at the host.
         ("hostname-override", host.name.to_string()),
         // A host with several interfaces must not pick one by itself.
         ("node-ip", host.private_address.to_string()),

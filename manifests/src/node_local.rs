@@ -1,6 +1,7 @@
 //! Endpoint mode `nodeLocal`: a proxy on every worker, listening on 127.0.0.1, in front of all API servers.
 //!
-//! It passes TCP through, so clients still check the API server's certificate (which names 127.0.0.1) and present their own.
+//! It passes TCP through, so clients still check the API server's certificate (which names 127.0.0.1) and present
+//! their own.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ const NAME: &str = "kube-apiserver-proxy";
 const CONFIG: &str = "/etc/kubernetes/kube-apiserver-proxy/haproxy.cfg";
 /// Where the container sees it; the official image's own place.
 const CONFIG_INSIDE: &str = "/usr/local/etc/haproxy/haproxy.cfg";
-/// The proxy's own health, on 127.0.0.1: next to the ports of kubelet and kube-proxy (10248, 10256), and nobody's so far.
+/// The proxy's own health, on 127.0.0.1: next to the ports of kubelet and kube-proxy (10248, 10256), and nobody's so
+/// far.
 const HEALTH_PORT: u16 = 10246;
 /// User and group `haproxy` of the official image. Numbers, because an image without /etc/passwd must do too.
 const USER: u32 = 99;

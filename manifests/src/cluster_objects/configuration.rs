@@ -29,7 +29,8 @@ fn config_map(namespace: &str, name: &str, key: &str, content: &Value) -> Value 
     })
 }
 
-/// A kubeconfig without user or context, as kubeadm publishes it. Tokens are not our way in, so there are no signatures.
+/// A kubeconfig without user or context, as kubeadm publishes it. Tokens are not our way in, so there are no
+/// signatures.
 fn cluster_info(spec: &Spec, ca_pem: &str) -> Value {
     let cluster = json!({
         "certificate-authority-data": STANDARD.encode(ca_pem),

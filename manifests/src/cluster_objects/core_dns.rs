@@ -34,8 +34,8 @@ fn cluster_role() -> Value {
     })
 }
 
-/// The Corefile must equal kubeadm's letter by letter: CoreDNS' migration tool, which kubeadm runs at upgrades, recognises
-/// defaults by their text.
+/// The Corefile must equal kubeadm's letter by letter: CoreDNS' migration tool, which kubeadm runs at upgrades,
+/// recognises defaults by their text.
 fn config_map(spec: &Spec) -> Value {
     json!({
         "apiVersion": "v1",

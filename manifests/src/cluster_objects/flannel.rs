@@ -169,8 +169,8 @@ fn environment(spec: &Spec) -> Vec<Value> {
         value("CONT_WHEN_CACHE_NOT_READY", "false"),
     ];
     if spec.endpoint.mode == EndpointMode::NodeLocal {
-        // Ours alone: flannel shares the host's network, so it can use the API server or proxy on 127.0.0.1 instead of waiting
-        // until kube-proxy has made the Service address work.
+        // Ours alone: flannel shares the host's network, so it can use the API server or proxy on 127.0.0.1 instead
+        // of waiting until kube-proxy has made the Service address work.
         environment.push(value("KUBERNETES_SERVICE_HOST", "127.0.0.1"));
         environment.push(value("KUBERNETES_SERVICE_PORT", &endpoint::api_port(spec).to_string()));
     }

@@ -34,8 +34,8 @@ fn config_map(spec: &Spec) -> Value {
     })
 }
 
-/// `KubeProxyConfiguration`: kubeadm's defaults, the spec's mode and its `kubeProxy.config` over them. kubeadm also writes out
-/// zero values that mean "the default"; they are left out here.
+/// `KubeProxyConfiguration`: kubeadm's defaults, the spec's mode and its `kubeProxy.config` over them. kubeadm also
+/// writes out zero values that mean "the default"; they are left out here.
 fn configuration(spec: &Spec) -> Value {
     let any = if spec.network.pod_cidr.network.is_ipv4() { "0.0.0.0" } else { "::" };
     let ours = json!({

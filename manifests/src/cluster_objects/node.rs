@@ -20,8 +20,8 @@ const NO_EXTERNAL_LOAD_BALANCER: &str = "node.kubernetes.io/exclude-from-externa
 pub struct NodeMarks {
     /// A kubelet may not give itself `node-role.kubernetes.io/*`, so labels are applied from outside.
     pub labels: BTreeMap<String, String>,
-    /// The kubelet registers with these. Where they change later, merge them into the node's list as kubeadm does: server-side
-    /// apply takes the list as a whole, and with it the taints of the node lifecycle controller.
+    /// The kubelet registers with these. Where they change later, merge them into the node's list as kubeadm does:
+    /// server-side apply takes the list as a whole, and with it the taints of the node lifecycle controller.
     pub taints: Vec<Taint>,
 }
 

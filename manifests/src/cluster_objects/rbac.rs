@@ -11,8 +11,8 @@ const CLUSTER_ADMINS: &str = "kubeadm:cluster-admins";
 pub fn rbac() -> Vec<Value> {
     let mut objects = vec![
         cluster_role_binding(CLUSTER_ADMINS, "cluster-admin", &[group(CLUSTER_ADMINS)]),
-        // API servers reach kubelets by the name in their certificate. kubeadm has it since 1.34.8 and 1.36.1, where the
-        // certificate lost its admin group; we have it always, so that it is there before such a certificate is.
+        // API servers reach kubelets by the name in their certificate. kubeadm has it since 1.34.8 and 1.36.1, where
+        // the certificate lost its admin group; we have it always, so that it is there before such a certificate is.
         cluster_role_binding(
             "kubeadm:apiserver-kubelet-client",
             "system:kubelet-api-admin",

@@ -88,7 +88,8 @@ fn flags(spec: &Spec, host: &Host) -> Flags {
     flags
 }
 
-/// The member beside us, so that an API server and its etcd live and die together; where etcd has hosts of its own, all of them.
+/// The member beside us, so that an API server and its etcd live and die together; where etcd has hosts of its own,
+/// all of them.
 fn etcd_servers(spec: &Spec, host: &Host) -> String {
     if !host.is(Role::Etcd) {
         return etcd::client_urls(spec).join(",");

@@ -9,9 +9,9 @@ use crate::layout::PKI_DIR;
 
 /// Where the host keeps authorities it trusts, besides /etc/ssl/certs, whose links may point here.
 ///
-/// kubeadm mounts those that exist on the host at that moment. We always mount Debian's (and Ubuntu's) three: a manifest
-/// then depends on the spec alone, so it is the same when planned, when written and on every control plane, and a
-/// directory that is missing is created empty. RHEL's /etc/pki comes with its playbooks.
+/// kubeadm mounts those that exist on the host at that moment. We always mount Debian's (and Ubuntu's) three: a
+/// manifest then depends on the spec alone, so it is the same when planned, when written and on every control plane,
+/// and a directory that is missing is created empty. RHEL's /etc/pki comes with its playbooks.
 const TRUST_DIRS: [&str; 3] =
     ["/etc/ca-certificates", "/usr/local/share/ca-certificates", "/usr/share/ca-certificates"];
 

@@ -1,4 +1,5 @@
-//! Our flannel against flannel's own manifest of that version (`tests/flannel-v0.28.4/`, unchanged from its repository).
+//! Our flannel against flannel's own manifest of that version (`tests/flannel-v0.28.4/`, unchanged from its
+//! repository).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,7 +26,8 @@ fn with_an_endpoint_of_the_users_it_is_upstreams() {
     assert_eq!(differences_to_upstream(&spec), BTreeSet::new());
 }
 
-/// Interface and pod network are the spec's; and flannel need not wait for kube-proxy, which would make the Service address work.
+/// Interface and pod network are the spec's; and flannel need not wait for kube-proxy, which would make the Service
+/// address work.
 #[test]
 fn with_a_proxy_on_each_node_it_does_not_wait_for_kube_proxy() {
     let mut spec = specs::ha();
