@@ -32,7 +32,7 @@ pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
 /// # Errors
 /// As [`certificates`].
 pub fn first_certificate(text: &str) -> Result<CertificateDer<'static>, Error> {
-    // `certificates` never returns an empty list; swap_remove would panic on one, next cannot.
+    // `certificates` never returns an empty list, so the error is only there for the types.
     certificates(text)?
         .into_iter()
         .next()
