@@ -61,12 +61,14 @@ impl Source {
     pub(super) fn register(&mut self, path: &str, key: Option<&Range<usize>>, node: &Node) {
         let span = self.inside(&node.span);
         let place = match key {
-            Some(key) if span.is_empty() || !self.on_one_line(key.end.min(span.start)..span.end) => self.inside(key),
+            Some(key) if span.is_empty() || !self.on_one_line(key.end.min(span.start)..span.end) => {
+                self.first_line(self.inside(key))
+            }
             _ => self.first_line(span),
         };
         self.places.insert(path.to_owned(), place);
         if let Some(key) = key {
-            let key = self.inside(key);
+            let key = self.first_line(self.inside(key));
             self.places.insert(path::of_key(path), key);
         }
         match &node.value {
@@ -87,7 +89,7 @@ impl Source {
 
     /// Notes one place under a name of the caller's choice.
     pub(super) fn mark(&mut self, name: &str, span: &Range<usize>) {
-        let span = self.inside(span);
+        let span = self.first_line(self.inside(span));
         self.places.insert(name.to_owned(), span);
     }
 

@@ -362,3 +362,59 @@ fn syntax_error(text: &str, error: &ScanError) -> Complaint {
         hint: hint.map(str::to_owned),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts<'t>(text: &'t str, node: &Node, found: &mut Vec<(String, &'t str)>) {
+        match &node.value {
+            Value::Scalar { text: content, .. } => found.push((content.clone(), &text[node.span.clone()])),
+            Value::List(nodes) => nodes.iter().for_each(|node| texts(text, node, found)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    found.push((entry.key.clone(), &text[entry.key_span.clone()]));
+                    texts(text, &entry.value, found);
+                }
+            }
+        }
+    }
+
+    fn codes(text: &str) -> Vec<&'static str> {
+        parse(text).complaints.iter().map(|complaint| complaint.code).collect()
+    }
+
+    #[test]
+    fn spans_are_bytes_of_the_text_whatever_stands_before_them() {
+        for before in ["", "\u{feff}", "# é\u{1F980}\r\n", "\"ü\": \"\\u00fc\"\r\n", "---\n"] {
+            let text = format!("{before}key: [one, 'two']\r\nlast: three\r\n");
+            let parsed = parse(&text);
+            assert!(parsed.complaints.is_empty(), "{before:?}: {:?}", parsed.complaints);
+            let mut found = Vec::new();
+            texts(&text, &parsed.root.unwrap(), &mut found);
+            let ours = &found[found.len() - 5..];
+            let expected = [("key", "key"), ("one", "one"), ("two", "'two'"), ("last", "last"), ("three", "three")];
+            assert_eq!(ours, expected.map(|(content, raw)| (content.to_owned(), raw)), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn nesting_and_growth_have_an_end() {
+        assert_eq!(codes(&"[".repeat(10_000)), ["SPEC001"]);
+        assert_eq!(codes(&"- ".repeat(10_000)), ["SPEC001"]);
+        assert_eq!(codes("a: &a [*a]"), ["SPEC008"]);
+        let chain: String = (1..5000).map(|n| format!("k{n}: &a{n} [*a{}]\n", n - 1)).collect();
+        assert_eq!(codes(&format!("k0: &a0 [x]\n{chain}")), ["SPEC008"]);
+        assert_eq!(codes(&"- a\n".repeat(MOST_NODES + 1)), ["SPEC008"]);
+    }
+
+    #[test]
+    fn text_stays_text() {
+        let parsed = parse("[no, 1.30, !!str 1, 'true', ~]");
+        let Some(Node { value: Value::List(nodes), .. }) = parsed.root else { panic!("a list") };
+        let plain: Vec<bool> =
+            nodes.iter().map(|node| matches!(node.value, Value::Scalar { plain: true, .. })).collect();
+        assert_eq!(plain, [true, true, false, false, true]);
+        assert!(nodes[4].is_nothing());
+    }
+}
