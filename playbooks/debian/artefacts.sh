@@ -95,6 +95,7 @@ digest() {
 # gives up after four tries (7 s of waiting: a network has no event to wait for).
 transfer() {
 	tries=0
+	server=$(echo "$2" | cut -d / -f 3)
 	echo "$3" >"$WORK/active.$1"
 	while :; do
 		before=$(size "$3")
@@ -115,15 +116,17 @@ transfer() {
 			;;
 		23:*)
 			rm -f "$WORK/active.$1"
-			fail disk_full "$1 could not be written: the disk of $STATE is full ($(df -Pk "$STATE" | awk 'NR == 2 { print int($4 / 1024) }') MiB free). Free some space on this host, then run again; what is already there is kept."
+			fail disk_full "$1 could not be written: the disk of $STATE is full. Free some space on this host, then run again; what is already there is kept."
 			;;
 		# The server cannot resume: begin again.
 		33:*) rm -f "$3" ;;
 		esac
 		[ "$(size "$3")" -gt "$before" ] && tries=0
 		tries=$((tries + 1))
-		if [ $tries -ge 4 ]; then
+		if [ $tries -ge 4 ] || [ -d "$WORK/dead.$server" ]; then
 			rm -f "$WORK/active.$1"
+			# One full account of a dead server is enough, and one wait for it.
+			mkdir "$WORK/dead.$server" 2>/dev/null || fail no_network "$1 could not be fetched from there either."
 			fail no_network "$1 could not be fetched from $2: $words. Check that this host reaches that address ('curl -I $2'), or set a mirror or a bundle in the cluster file, then run again; what was fetched is kept."
 		fi
 		sleep $((1 << (tries - 1)))

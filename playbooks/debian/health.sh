@@ -38,8 +38,9 @@ in_url() {
 # one request is held open during an election instead of many; the client's certificate proves what the
 # kube-apiserver needs too.
 ask_etcd() {
-	question 10 --cacert "$PKI/etcd/ca.crt" --cert "$PKI/etcd/healthcheck-client.crt" \
+	question 3 --cacert "$PKI/etcd/ca.crt" --cert "$PKI/etcd/healthcheck-client.crt" \
 		--key "$PKI/etcd/healthcheck-client.key" "https://$(in_url "$ADVERTISE_ADDRESS"):2379/health" && case $BODY in *'"true"'*) return 0 ;; esac
+	[ "$question_status" != 28 ] || ANSWER="runs, but no quorum answers yet"
 	case $BODY in *'"reason":"'?*)
 		ANSWER=${BODY#*'"reason":"'}
 		ANSWER=${ANSWER%%'"'*}
@@ -48,9 +49,20 @@ ask_etcd() {
 	return 1
 }
 
-# ask_api ADDRESS: everything the kube-apiserver itself wants to be ready for. The path is open to everyone.
+# ask_api ADDRESS: everything the kube-apiserver itself wants to be ready for. RBAC opens the path to everyone, as
+# soon as its first roles are made; where anonymous requests are switched off, a certificate of this host helps.
 ask_api() {
-	question 10 --cacert "$PKI/ca.crt" "https://$(in_url "$1"):${API_PORT:-6443}/readyz" && return 0
+	api_url=https://$(in_url "$1"):${API_PORT:-6443}/readyz
+	question 10 --cacert "$PKI/ca.crt" "$api_url" && return 0
+	if [ "$CODE" = 401 ]; then
+		if [ -f "$PKI/apiserver-kubelet-client.key" ]; then
+			question 10 --cacert "$PKI/ca.crt" --cert "$PKI/apiserver-kubelet-client.crt" \
+				--key "$PKI/apiserver-kubelet-client.key" "$api_url" && return 0
+		else
+			question 10 --cacert "$PKI/ca.crt" --cert /var/lib/kubelet/pki/kubelet-client-current.pem "$api_url" && return 0
+		fi
+	fi
+	[ "$CODE" != 403 ] || ANSWER="/readyz: its first roles are not made yet"
 	api_first=
 	api_more=0
 	while read -r api_check _; do

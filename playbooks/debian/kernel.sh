@@ -28,7 +28,8 @@ set_sysctls() {
 			[ $optional = yes ] || warn "sysctl $key does not exist in this kernel"
 			continue
 		fi
-		read -r current <"$file" || current=
+		# Not "read": these files answer only a reader that takes the whole value at once.
+		current=$(awk '{ $1 = $1; print }' "$file" 2>/dev/null)
 		[ "$current" != "$value" ] || continue
 		if (echo "$value" >"$file") 2>/dev/null; then
 			changed=$((changed + 1))

@@ -1,11 +1,12 @@
-# Part: Debian packages. Needs say.sh and workdir; value PACKAGES.
+# Part: Debian packages. Needs say.sh; value PACKAGES.
 
 APT_LOCK_SECONDS=180
 
+# missing_packages: prints those that are not installed.
 missing_packages() {
 	for package in ${PACKAGES:-}; do
-		[ "$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf '%s ' "$package"
-	done
+		[ "$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+	done | tr '\n' ' ' | sed 's/ $//'
 }
 
 # apt WORDS: apt-get that asks nothing, keeps changed configuration files and waits for other users of dpkg.
@@ -31,7 +32,7 @@ install_packages() {
 	# shellcheck disable=SC2086 # several packages
 	apt install --no-install-recommends $wanted || {
 		if grep -q 'dpkg --configure -a' "$WORK/apt.log"; then dpkg --configure -a >"$WORK/apt.log" 2>&1 9>&-; fi
-		{ apt update && apt install --no-install-recommends $wanted; } || packages_failed
+		{ apt update -o APT::Update::Error-Mode=any && apt install --no-install-recommends $wanted; } || packages_failed
 	}
 	wanted=$(missing_packages)
 	[ -z "$wanted" ] || packages_failed

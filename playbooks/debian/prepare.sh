@@ -35,6 +35,10 @@ list_missing_artefacts() {
 	printf '%s %s %s %s %s %s %s\n' "$@" >>"$WORK/missing"
 }
 
+drop_archive() {
+	rm -f "$STATE/downloads/$3"
+}
+
 # What containerd consists of comes first, since the images wait for it.
 for_runtime() {
 	case $1 in containerd* | 'runc '*) return 0 ;; esac
@@ -49,8 +53,12 @@ check_space() {
 	awk '!seen[$3]++ { print $2, $3 }' "$WORK/missing" >"$WORK/archives"
 	while read -r url sha; do
 		[ ! -f "$STATE/downloads/$sha" ] || continue
-		curl --silent --head --fail --location --proto '=http,https' --connect-timeout 5 --max-time 10 "$url" 2>/dev/null |
-			tr -d '\r' | awk 'tolower($1) == "content-length:" { size = $2 } END { print size + 0 }' >"$WORK/size.$sha" &
+		curl --silent --head --location --proto '=http,https' --connect-timeout 5 --max-time 10 "$url" 2>/dev/null |
+			tr -d '\r' | awk '
+				/^HTTP\// { good = $2 == 200; size = 0 }
+				tolower($1) == "content-length:" { size = $2 }
+				END { print good ? size : 0 }
+			' >"$WORK/size.$sha" &
 	done <"$WORK/archives"
 	wait
 	fetching=0
@@ -159,10 +167,10 @@ prepare() {
 	set_sysctls
 	turn_swap_off
 
-	: >"$WORK/missing"
+	touch "$WORK/missing" "$WORK/archives"
 	each_artefact list_missing_artefacts
 	# Nothing can be fetched without these, and containerd cannot start before it is installed.
-	case " $(missing_packages)" in *' curl '* | *' ca-certificates '* | *' containerd '* | *' tar '*) install_packages ;; esac
+	case " $(missing_packages) " in *' curl '* | *' ca-certificates '* | *' containerd '* | *' tar '*) install_packages ;; esac
 	if [ -s "$WORK/missing" ]; then check_space; else say "binaries: nothing to do"; fi
 	while IFS= read -r line; do
 		for_runtime "$line" && echo "$line" >>"$WORK/runtime" || echo "$line" >>"$WORK/others"
@@ -183,7 +191,7 @@ prepare() {
 	[ $code -eq 0 ] || exit $code
 
 	# What is installed needs no archive any more.
-	while read -r _ sha; do rm -f "$STATE/downloads/$sha"; done <"$WORK/archives" 2>/dev/null
+	each_artefact drop_archive
 	rm -rf "$WORK"
 	say "prepared after $(since "$prepare_began")"
 }

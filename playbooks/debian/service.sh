@@ -39,7 +39,18 @@ run_unit() {
 	say "$1: started after $(since "$unit_began")"
 }
 
-# journal UNIT: its last lines, on stderr.
+# journal UNIT: its last words, on stderr; not those that only repeat that the API is not there yet.
 journal() {
-	journalctl --unit "$1" --lines 20 --no-pager --output cat 2>/dev/null | plain | sed 's/^/  /' >&2
+	journalctl --unit "$1" --lines 400 --no-pager --output cat 2>/dev/null | grep -v 'connect: connection refused' |
+		telling 20 | sed 's/^/  /' >&2
+}
+
+# telling COUNT: a filter for logs of Kubernetes' programs, which say the same things again and again. The last lines
+# that are not mere information, one for each place in their source.
+telling() {
+	plain | grep -Ev '^I[0-9]{4} |"level":"info"' |
+		awk '
+			{ key = match($0, /[a-z0-9_]+\.go:[0-9]+/) ? substr($0, RSTART, RLENGTH) : NR; line[key] = $0; last[key] = NR }
+			END { for (key in line) printf "%d\t%s\n", last[key], line[key] }
+		' | sort -n | cut -f 2- | tail -n "$1" | cut -c 1-400
 }

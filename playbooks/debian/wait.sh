@@ -10,7 +10,7 @@ begin() {
 	BEGAN=$NOW
 	PATIENCE=$1
 	DEADLINE=$((NOW + $1 * 100))
-	KUBELET_LOOK=$((NOW + 300))
+	NEXT_WATCH=$((NOW + 300))
 }
 
 # kubelet_print: prints one digest of everything the kubelet reads only when it starts.
@@ -41,10 +41,16 @@ kubelet_restarts() {
 	RESTARTS=${RESTARTS:-0}
 }
 
-# watch_kubelet: every three seconds; a kubelet that ends again and again will not come up by waiting longer.
+# watch CONTAINER: every three seconds, whether what is waited for goes wrong by itself.
+watch() {
+	[ "$NOW" -ge "$NEXT_WATCH" ] || return 0
+	NEXT_WATCH=$((NOW + 300))
+	watch_kubelet
+	watch_container "$1"
+}
+
+# watch_kubelet: a kubelet that ends again and again will not come up by waiting longer.
 watch_kubelet() {
-	[ "$NOW" -ge "$KUBELET_LOOK" ] || return 0
-	KUBELET_LOOK=$((NOW + 300))
 	kubelet_restarts
 	[ "$RESTARTS" -gt "$KUBELET_SAID" ] || return 0
 	KUBELET_SAID=$RESTARTS
@@ -55,31 +61,26 @@ watch_kubelet() {
 	fail service_failed "Look for the cause in the lines above ('journalctl -u kubelet' on this host has more), mend it, then run again."
 }
 
-# newest_log CONTAINER: sets LOG to the log file of its latest start on this node, empty without any. The
-# kubelet's files, since they can be read when neither the kubelet nor the CRI answers. No process is needed.
+# newest_log CONTAINER: prints the log file of its latest start on this node, nothing when there is none. The
+# kubelet's files, since they can be read when neither the kubelet nor the CRI answers.
 newest_log() {
-	LOG=
-	newest=-1
-	for log in "/var/log/pods/kube-system_$1-$NODE_NAME"_*/"$1"/*.log; do
-		[ -f "$log" ] || continue
-		number=${log##*/}
-		number=${number%.log}
-		case $number in *[!0-9]*) continue ;; esac
-		[ "$number" -gt "$newest" ] && newest=$number LOG=$log
-	done
+	# shellcheck disable=SC2012 # the kubelet makes these names, and only ls sorts by time
+	ls -t "/var/log/pods/kube-system_$1-$NODE_NAME"_*/"$1"/*.log 2>/dev/null | head -n 1
 }
 
-# watch_container NAME: says so when it ended and was started again.
+# watch_container NAME: says so when it ended and was started again. Another pod's log (a changed manifest) is none
+# of that.
 watch_container() {
-	newest_log "$1"
-	[ "$LOG" != "$CONTAINER_LOG" ] || return 0
-	[ -z "$CONTAINER_LOG" ] || say "$1: ended and was started again; its last words: $(container_words "$CONTAINER_LOG" 1)"
-	CONTAINER_LOG=$LOG
+	log=$(newest_log "$1")
+	if [ -n "$CONTAINER_LOG" ] && [ "$log" != "$CONTAINER_LOG" ] && [ "${log%/*}" = "${CONTAINER_LOG%/*}" ]; then
+		say "$1: ended and was started again; its last words: $(container_words "$CONTAINER_LOG" 1)"
+	fi
+	CONTAINER_LOG=$log
 }
 
-# container_words FILE COUNT: its last lines without the CRI's columns.
+# container_words FILE COUNT: its last words without the CRI's columns.
 container_words() {
-	tail -n "$2" "$1" 2>/dev/null | sed 's/^[^ ]* std[a-z]* [FP] //' | plain
+	tail -n 200 "$1" 2>/dev/null | sed 's/^[^ ]* std[a-z]* [FP] //' | telling "$2"
 }
 
 # wait_for NAME CONTAINER COMMAND...: until the command succeeds. A line only when the reason changes.
@@ -88,15 +89,13 @@ wait_for() {
 	container=$2
 	shift 2
 	waited_for=
-	newest_log "$container"
-	CONTAINER_LOG=$LOG
+	CONTAINER_LOG=$(newest_log "$container")
 	until "$@"; do
 		now
 		[ "$ANSWER" = "$waited_for" ] || say "$what: waiting: $ANSWER"
 		waited_for=$ANSWER
 		[ "$NOW" -lt "$DEADLINE" ] || gave_up "$what" "$container"
-		watch_kubelet
-		watch_container "$container"
+		watch "$container"
 		sleep 0.25
 	done
 	say "$what: healthy after $(since "$BEGAN")"
@@ -105,13 +104,11 @@ wait_for() {
 # gave_up NAME CONTAINER: what an operator wants to read first.
 gave_up() {
 	complain "$1 on $NODE_NAME did not become healthy within $PATIENCE s (last answer: $ANSWER)."
-	newest_log "$2"
-	if [ "$2" = kubelet ]; then
-		:
-	elif [ -n "$LOG" ]; then
-		complain "Last lines of its container (start $((newest + 1)), $LOG):"
-		container_words "$LOG" 15 | sed 's/^/  /' >&2
-	else
+	log=$(newest_log "$2")
+	if [ -n "$log" ]; then
+		complain "Last lines of its container ($log):"
+		container_words "$log" 15 | sed 's/^/  /' >&2
+	elif [ "$2" != kubelet ]; then
 		complain "Its container was never started; the kubelet knows why (image missing, containerd not ready, manifest not accepted)."
 	fi
 	complain "Last lines of the kubelet:"
