@@ -3,7 +3,7 @@
 //!
 //! Everything here is a pure function. File layout, object names and flags are kubeadm's, so that kubeadm and every
 //! tool that knows its layout keep working; the tests compare with output recorded from the real kubeadm, and
-//! `tests/kubeadm-1.35.4/ACCEPTED.md` lists each difference with its reason.
+//! `tests/kubeadm/ACCEPTED.md` lists each difference with its reason.
 //!
 //! Structures are [`serde_json::Value`]s built with `json!`, which reads like the manifest it becomes; [`yaml`]
 //! turns them into text.

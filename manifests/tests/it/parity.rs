@@ -1,9 +1,9 @@
-//! Ours against the real kubeadm 1.35.4: every difference stands, with its reason, in `ACCEPTED.md`.
+//! Ours against the real kubeadm of each proven minor: every difference stands, with its reason, in `ACCEPTED.md`.
 //!
 //! `plain` is kubeadm left to itself. `tuned` is kubeadm given the very configuration that we put into the cluster: it
 //! must come to the same static pods, flags and configuration as we do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use kubewright_core::spec::Spec;
@@ -13,40 +13,64 @@ use serde_json::{Value, json};
 use crate::recorded::{Case, by_identity, differences, file, parse};
 use crate::specs;
 
+const VERSIONS: [&str; 3] = ["1.34.4", "1.35.4", "1.36.3"];
+const CASES: [&str; 2] = ["plain", "tuned"];
 const POD_DIR: &str = "/etc/kubernetes/manifests";
 const KUBELET_DIR: &str = "/var/lib/kubelet";
 
+fn cases() -> impl Iterator<Item = Case> {
+    VERSIONS.iter().flat_map(|version| CASES.iter().map(|name| Case { version, name }))
+}
+
+fn spec(case: Case) -> Spec {
+    let mut spec = if case.name == "plain" { specs::single() } else { specs::tuned() };
+    spec.kubernetes.version = case.version.parse().unwrap();
+    spec
+}
+
 #[test]
 fn every_difference_is_accepted_and_every_accepted_difference_is_there() {
-    let plain = differences_of(&Case("plain"), &specs::single());
-    let tuned = differences_of(&Case("tuned"), &specs::tuned());
-    let found: BTreeSet<String> = plain
-        .union(&tuned)
-        .map(|line| match (plain.contains(line), tuned.contains(line)) {
-            (true, true) => format!("both  {line}"),
-            (true, false) => format!("plain {line}"),
-            _ => format!("tuned {line}"),
-        })
-        .collect();
+    let mut seen_in: BTreeMap<String, BTreeSet<Case>> = BTreeMap::new();
+    for case in cases() {
+        for line in differences_of(case, &spec(case)) {
+            seen_in.entry(line).or_default().insert(case);
+        }
+    }
+    let found: BTreeSet<String> = seen_in.iter().map(|(line, cases)| format!("{} {line}", label(cases))).collect();
     let accepted = accepted();
     let unexpected: Vec<_> = found.difference(&accepted).collect();
     let stale: Vec<_> = accepted.difference(&found).collect();
     assert!(unexpected.is_empty() && stale.is_empty(), "not accepted: {unexpected:#?}\nno longer there: {stale:#?}");
 }
 
+/// Where a difference was seen, as short as it can be said: `all`, `plain`, `1.34.4+1.35.4`.
+fn label(seen: &BTreeSet<Case>) -> String {
+    let versions: BTreeSet<&str> = seen.iter().map(|case| case.version).collect();
+    let names: BTreeSet<&str> = seen.iter().map(|case| case.name).collect();
+    assert_eq!(seen.len(), versions.len() * names.len(), "no short way to say {seen:?}");
+    let mut parts = Vec::new();
+    if versions.len() < VERSIONS.len() {
+        parts.push(versions.into_iter().collect::<Vec<_>>().join("+"));
+    }
+    if names.len() < CASES.len() {
+        parts.extend(names.into_iter().map(str::to_owned));
+    }
+    if parts.is_empty() { "all".to_owned() } else { parts.join(" ") }
+}
+
 /// What kubeadm was given is what we would give it.
 #[test]
 fn kubeadm_was_recorded_with_our_configuration() {
-    let case = Case("tuned");
-    let spec = specs::tuned();
-    let ours = recorder_input(&spec);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(case.path("config.yaml"), &ours).unwrap();
+    for case in cases().filter(|case| case.name == "tuned") {
+        let ours = recorder_input(&spec(case));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(case.path("config.yaml"), &ours).unwrap();
+        }
+        assert_eq!(case.text("config.yaml"), ours, "run with UPDATE_GOLDEN=1, then tests/kubeadm/record.sh");
     }
-    assert_eq!(case.text("config.yaml"), ours, "run with UPDATE_GOLDEN=1, then tests/kubeadm-1.35.4/record.sh");
 }
 
-fn differences_of(case: &Case, spec: &Spec) -> BTreeSet<String> {
+fn differences_of(case: Case, spec: &Spec) -> BTreeSet<String> {
     let host = &spec.hosts[0];
     let mut found = BTreeSet::new();
     let mut note = |document: &str, theirs: Option<&Value>, ours: Option<&Value>| {
@@ -91,7 +115,7 @@ fn flags(text: &str) -> Value {
 
 /// The lines of `ACCEPTED.md` that name a difference: those of its code blocks.
 fn accepted() -> BTreeSet<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubeadm-1.35.4/ACCEPTED.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubeadm/ACCEPTED.md");
     let text = std::fs::read_to_string(path).unwrap();
     let blocks = text.split("```").skip(1).step_by(2);
     blocks.flat_map(str::lines).filter(|line| !line.is_empty()).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! What the real kubeadm wrote (`tests/kubeadm-1.35.4/`, made by `record.sh`), and how ours differs from it.
+//! What the real kubeadm wrote (`tests/kubeadm/`, made by `record.sh`), and how ours differs from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,11 +7,15 @@ use kubewright_manifests::RenderedFile;
 use serde_json::{Map, Value};
 
 /// A recorded case: one folder.
-pub struct Case(pub &'static str);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Case {
+    pub version: &'static str,
+    pub name: &'static str,
+}
 
 impl Case {
     pub fn path(&self, file: &str) -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kubeadm-1.35.4").join(self.0).join(file)
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kubeadm").join(self.version).join(self.name).join(file)
     }
 
     pub fn text(&self, file: &str) -> String {

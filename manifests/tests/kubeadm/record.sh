@@ -1,13 +1,14 @@
 #!/bin/sh
-# Records what the real kubeadm 1.35.4 writes: `record.sh /path/to/kubeadm`, as root.
+# Records what the real kubeadm writes: `record.sh /path/to/kubeadm`, as root; the version is the binary's own.
 #
-# For each case (a folder here with a config.yaml) it runs `kubeadm init --dry-run` and keeps the static pods, the kubelet's
+# For each case (a folder below the version's with a config.yaml) it runs `kubeadm init --dry-run` and keeps the static pods, the kubelet's
 # files, and the objects it would create. kubeadm sees empty /etc/kubernetes, /var/lib/kubelet and /var/lib/etcd of a
 # mount namespace of its own, so it reads and changes nothing of this machine.
 set -eu
 
 kubeadm=$(realpath "$1")
-cd "$(dirname "$0")"
+version=$("$kubeadm" version -o short)
+cd "$(dirname "$0")/${version#v}"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -46,5 +47,5 @@ for config in */config.yaml; do
         /^(\[|$)/ { finish(); next }
         inside { object = object $0 "\n" }
         END { finish() }
-    ' "$scratch/$case.out" | sed 's/certificate-authority-data: .*/certificate-authority-data: RECORDED/' > "$case/objects.yaml"
+    ' "$scratch/$case.out" | sed 's/\(certificate-authority-data\|component-config.hash\): .*/\1: RECORDED/' > "$case/objects.yaml"
 done
