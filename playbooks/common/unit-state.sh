@@ -1,0 +1,22 @@
+# Task: tells what is known of units of ours.
+#
+# Values
+#   OPERATION STEP ATTEMPT   one unit; without them all that run
+# Prints `running`, `finished STATUS`, `vanished` or `absent`; without a name the names of those that run.
+if [ -z "${OPERATION:-}" ]; then
+	systemctl list-units --plain --no-legend --no-pager --state=activating,deactivating 'kubewright-*.service' |
+		while read -r name _; do echo "${name%.service}"; done
+	exit 0
+fi
+folder=/var/lib/kubewright/ops/$OPERATION/$STEP.$ATTEMPT
+state=$(systemctl show --property=ActiveState --value "kubewright-$OPERATION-$STEP.$ATTEMPT.service")
+# The result after the state: a unit that ends in between has written it.
+if [ -f "$folder/result" ]; then
+	echo "finished $(cat "$folder/result")"
+elif [ "$state" = activating ] || [ "$state" = deactivating ]; then
+	echo running
+elif [ -f "$folder/mark" ]; then
+	echo vanished
+else
+	echo absent
+fi

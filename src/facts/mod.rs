@@ -1,0 +1,68 @@
+//! Gathers facts from hosts: one script, one round trip, all hosts at once.
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use kubewright_core::facts::{Exchange, Fact, Facts, HostFacts};
+use kubewright_core::ids::HostName;
+
+use crate::playbooks;
+use crate::ports::{Hosts, Script, quiet};
+
+/// What hosts are to find out besides looking at themselves, so that planning needs no second trip.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    /// Addresses whose text is wanted: published checksums.
+    pub checksum_urls: Vec<String>,
+    /// Images whose digests are wanted.
+    pub images: Vec<ImageQuestion>,
+    /// Further files whose digests are wanted.
+    pub files: Vec<String>,
+}
+
+/// An image, and whom to ask for its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageQuestion {
+    /// Such as `registry.k8s.io/pause:3.10.1`.
+    pub reference: String,
+    /// Base address of the registry or its mirror, such as `https://registry.k8s.io`.
+    pub registry: String,
+}
+
+impl Questions {
+    fn script(&self) -> Script {
+        let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.reference, image.registry)).collect();
+        Script::new("common/facts.sh", playbooks::FACTS)
+            .value("CHECKSUM_URLS", self.checksum_urls.join("\n"))
+            .value("IMAGE_REFS", images.join("\n"))
+            .value("FILES", self.files.join("\n"))
+    }
+}
+
+/// Asks all hosts at once. A host that does not answer is unreadable, with the reason; the others are reported.
+pub async fn gather(hosts: &dyn Hosts, names: &[HostName], questions: &Questions) -> Facts {
+    let script = questions.script();
+    let asked = names.iter().map(|name| async { (name.clone(), ask(hosts, name, &script).await) });
+    Facts { hosts: join_all(asked).await.into_iter().collect(), ..Facts::default() }
+}
+
+async fn ask(hosts: &dyn Hosts, name: &HostName, script: &Script) -> Fact<HostFacts> {
+    let host = match hosts.host(name).await {
+        Ok(host) => host,
+        Err(error) => return Fact::unreadable(explained(&error)),
+    };
+    let sent = Timestamp::now();
+    let output = host.run(script, &mut quiet()).await.and_then(|output| output.success(name, script));
+    let received = Timestamp::now();
+    match output {
+        Ok(output) => match HostFacts::parse(&output.stdout, Exchange { sent, received }) {
+            Ok(value) => Fact::Known { value, at: received },
+            Err(error) => Fact::unreadable(format!("{name}: its facts cannot be read: {error}")),
+        },
+        Err(error) => Fact::unreadable(explained(&error)),
+    }
+}
+
+/// An error with what to do about it, since a fact has but one text.
+fn explained(error: &crate::ports::HostError) -> String {
+    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
+}

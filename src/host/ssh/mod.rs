@@ -1,0 +1,278 @@
+//! Hosts over the operator's own `ssh`: one connection a host, made on first use, shared by all its runs.
+//!
+//! The `openssh` crate speaks to the control socket of that connection: real exit statuses, no process per run.
+//! What a failed connection means is in [`diagnose`], how it is made in [`connect`].
+
+mod connect;
+mod diagnose;
+mod tunnel;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kubewright_core::ids::HostName;
+use kubewright_core::spec::{Spec, Ssh};
+use openssh::{Child, Session, Stdio};
+use secrecy::SecretString;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use self::connect::Connector;
+use super::framing;
+use super::shell::{self, Ending, Exit, Login, Pipes};
+use crate::ports::{Host, HostError, Hosts, Lines, Output, Script, Tunnel};
+
+/// Runs at once over one connection. sshd's default `MaxSessions` is 10 and it refuses the eleventh (measured); two
+/// are left for sessions that it has not yet seen end.
+const RUNS_AT_ONCE: usize = 8;
+
+/// How long a shell that has answered may take to end. Only a process left behind holds it up.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Whom to reach, and how.
+#[derive(Clone, Debug)]
+pub struct SshTarget {
+    /// Its name in the spec.
+    pub name: HostName,
+    /// What ssh connects to: an address, a name, or an alias in the ssh configuration.
+    pub address: String,
+    /// The spec's settings for this host, merged.
+    pub ssh: Ssh,
+    /// For sudo, where the login user is not root and sudo asks.
+    pub sudo_password: Option<SecretString>,
+}
+
+/// All hosts of a spec over ssh. Connections end when this and every host taken from it are dropped.
+pub struct SshHosts {
+    hosts: BTreeMap<HostName, Arc<SshHost>>,
+}
+
+impl SshHosts {
+    /// Hosts that are connected to when first asked for.
+    ///
+    /// # Errors
+    /// No private folder for control sockets can be made.
+    pub fn new(targets: impl IntoIterator<Item = SshTarget>) -> io::Result<Self> {
+        let connector = Arc::new(Connector::new()?);
+        let host = |target: SshTarget| (target.name.clone(), Arc::new(SshHost::new(target, Arc::clone(&connector))));
+        Ok(Self { hosts: targets.into_iter().map(host).collect() })
+    }
+
+    /// The hosts of a spec; one password for all of them.
+    ///
+    /// # Errors
+    /// As [`SshHosts::new`].
+    pub fn of_spec(spec: &Spec, sudo_password: Option<&SecretString>) -> io::Result<Self> {
+        Self::new(spec.hosts.iter().map(|host| SshTarget {
+            name: host.name.clone(),
+            address: host.address.clone(),
+            ssh: host.ssh.clone(),
+            sudo_password: sudo_password.cloned(),
+        }))
+    }
+}
+
+#[async_trait]
+impl Hosts for SshHosts {
+    async fn host(&self, name: &HostName) -> Result<Arc<dyn Host>, HostError> {
+        let host = self.hosts.get(name).ok_or_else(|| HostError::Connect {
+            host: name.clone(),
+            address: name.to_string(),
+            reason: "no such host in the spec".to_owned(),
+            hint: None,
+        })?;
+        host.session().await?;
+        let host: Arc<dyn Host> = Arc::<SshHost>::clone(host);
+        Ok(host)
+    }
+}
+
+/// One host over ssh.
+struct SshHost {
+    target: SshTarget,
+    /// The connection, while we believe that it lives. Dropped before the connector, in whose folder its socket is.
+    session: Mutex<Option<Arc<Session>>>,
+    /// Shrinks where sshd allows fewer sessions.
+    runs: Semaphore,
+    /// How many permits `runs` has in all.
+    allowed: AtomicUsize,
+    login: StdMutex<Login>,
+    connector: Arc<Connector>,
+}
+
+impl SshHost {
+    fn new(target: SshTarget, connector: Arc<Connector>) -> Self {
+        let login = StdMutex::new(Login::new(target.sudo_password.clone()));
+        let (runs, allowed) = (Semaphore::new(RUNS_AT_ONCE), AtomicUsize::new(RUNS_AT_ONCE));
+        Self { target, connector, session: Mutex::new(None), runs, allowed, login }
+    }
+
+    /// The connection; made if there is none. Whoever comes meanwhile waits for the same one.
+    async fn session(&self) -> Result<Arc<Session>, HostError> {
+        let mut session = self.session.lock().await;
+        if let Some(session) = &*session {
+            return Ok(Arc::clone(session));
+        }
+        let made = Arc::new(self.connector.connect(&self.target).await?);
+        *session = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// Gives up a connection found dead, unless someone has replaced it already.
+    async fn forget(&self, dead: &Arc<Session>) {
+        let mut session = self.session.lock().await;
+        if session.as_ref().is_some_and(|current| Arc::ptr_eq(current, dead)) {
+            tracing::debug!(host = %self.target.name, "connection lost");
+            *session = None;
+        }
+    }
+
+    fn login(&self) -> Login {
+        self.login.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn learn(&self, asked: Option<bool>) {
+        if let Login::Password { asks, .. } = &mut *self.login.lock().unwrap_or_else(PoisonError::into_inner) {
+            *asks = asked;
+        }
+    }
+
+    /// Starts the root shell. Nothing has run yet when this fails, so a dead connection is replaced here, once.
+    async fn start(&self, command: &'static str) -> Result<(Started<'_>, Arc<Session>), HostError> {
+        let mut reconnected = false;
+        loop {
+            let permit = self.runs.acquire().await.map_err(|_| self.connect_error("the host is being closed".to_owned()))?;
+            let session = self.session().await?;
+            let spawned = Arc::clone(&session)
+                .arc_raw_command(command)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .await;
+            let error = match spawned {
+                Ok(child) => return Ok((Started { child, _permit: permit }, session)),
+                Err(error) => error,
+            };
+            if matches!(error, openssh::Error::SshMux(_)) && session.check().await.is_ok() {
+                self.fewer_runs(permit, &error)?;
+            } else if reconnected {
+                return Err(self.connect_error(words(&error)));
+            } else {
+                reconnected = true;
+                self.forget(&session).await;
+            }
+        }
+    }
+
+    /// The server opens no further session: its `MaxSessions` is lower than we thought. From now on one run less at
+    /// once, and whoever was refused waits its turn, unless it was the only one.
+    fn fewer_runs(&self, permit: SemaphorePermit<'_>, error: &openssh::Error) -> Result<(), HostError> {
+        let allowed = self.allowed.load(Ordering::SeqCst);
+        if allowed.saturating_sub(self.runs.available_permits()) <= 1 {
+            return Err(self.connect_error(format!("sshd opens no session: {}", words(error))));
+        }
+        tracing::debug!(host = %self.target.name, allowed = allowed - 1, "sshd allows fewer sessions");
+        self.allowed.fetch_sub(1, Ordering::SeqCst);
+        permit.forget();
+        Ok(())
+    }
+
+    fn connect_error(&self, reason: String) -> HostError {
+        HostError::Connect { host: self.target.name.clone(), address: self.target.address.clone(), reason, hint: None }
+    }
+
+    /// Finds out how the shell ended that gave no answer: by itself, or with the connection.
+    async fn exit(&self, child: Child<Arc<Session>>, session: &Arc<Session>) -> Exit {
+        match child.wait().await {
+            Ok(status) => return status.code().map_or(Exit::Killed, Exit::Status),
+            // How the crate says 127.
+            Err(openssh::Error::Remote(_)) => return Exit::Status(127),
+            Err(_) => {}
+        }
+        // The protocol has one word for a killed process and a dead connection, so the connection is asked.
+        match session.check().await {
+            Ok(()) => Exit::Killed,
+            Err(_) => {
+                self.forget(session).await;
+                Exit::LinkDown("the ssh connection ended".to_owned())
+            }
+        }
+    }
+}
+
+struct Started<'a> {
+    child: Child<Arc<Session>>,
+    _permit: SemaphorePermit<'a>,
+}
+
+#[async_trait]
+impl Host for SshHost {
+    fn name(&self) -> &HostName {
+        &self.target.name
+    }
+
+    async fn run(&self, script: &Script, lines: Lines<'_>) -> Result<Output, HostError> {
+        let nonce = shell::nonce();
+        let payload = framing::encode(script, &nonce).map_err(|nul| nul.in_script(script))?;
+        let login = self.login();
+        tracing::debug!(host = %self.target.name, script = script.name, "run");
+
+        let (mut started, session) = self.start(login.command()).await?;
+        let pipes = (started.child.stdin().take(), started.child.stdout().take(), started.child.stderr().take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(self.connect_error("a shell without pipes".to_owned()));
+        };
+        let ending = shell::converse(Pipes { stdin, stdout, stderr }, &login, &payload, &nonce, lines).await;
+        match ending.map_err(|error| error.in_answer(&self.target.name, script))? {
+            Ending::Answered { output, asked } => {
+                if asked.is_some() {
+                    self.learn(asked);
+                }
+                // The answer is whole; what may still fail here is the farewell.
+                let _ = timeout(GOODBYE, started.child.wait()).await;
+                tracing::debug!(host = %self.target.name, script = script.name, status = output.status, "answered");
+                Ok(output)
+            }
+            Ending::WrongPassword => {
+                self.learn(None);
+                Err(shell::wrong_password(&self.target.name))
+            }
+            Ending::Silent { began, said } => {
+                self.learn(None);
+                let exit = self.exit(started.child, &session).await;
+                Err(shell::unanswered(&self.target.name, script, &login, began, &said, exit))
+            }
+        }
+    }
+
+    async fn forward(&self, target: SocketAddr) -> Result<Box<dyn Tunnel>, HostError> {
+        let session = self.session().await?;
+        match tunnel::open(&session, target).await {
+            Ok(tunnel) => Ok(Box::new(tunnel)),
+            Err(_) if session.check().await.is_err() => {
+                self.forget(&session).await;
+                let session = self.session().await?;
+                let tunnel = tunnel::open(&session, target).await;
+                tunnel.map(|tunnel| Box::new(tunnel) as Box<dyn Tunnel>).map_err(|error| self.connect_error(words(&error)))
+            }
+            Err(error) => Err(self.connect_error(format!("no way to {target}: {}", words(&error)))),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn words(error: &openssh::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,71 @@
+//! The scripts that hosts run, embedded from `playbooks/`. Constants: values reach them as assignments.
+
+/// Refuses to work for a run that another one has overtaken.
+pub const FENCE_CHECK: &str = include_str!("../playbooks/common/fence-check.sh");
+
+/// Reads and changes a host's lock.
+pub const FENCE: &str = include_str!("../playbooks/common/fence.sh");
+
+/// Puts, reads and removes files.
+pub const FILES: &str = include_str!("../playbooks/common/files.sh");
+
+/// Appends to, reads and lists the mirror of the journal.
+pub const MIRROR: &str = include_str!("../playbooks/common/mirror.sh");
+
+/// Starts a unit or attaches to it, and follows it to its end.
+pub const UNIT: &str = include_str!("../playbooks/common/unit.sh");
+
+/// What a unit runs: its body, with output and result kept.
+pub const UNIT_WRAPPER: &str = include_str!("../playbooks/common/unit-wrapper.sh");
+
+/// Tells what is known of a unit.
+pub const UNIT_STATE: &str = include_str!("../playbooks/common/unit-state.sh");
+
+/// Tells everything that [`kubewright_core::facts::HostFacts`] holds.
+pub const FACTS: &str = concat!(
+    include_str!("../playbooks/common/facts/say.sh"),
+    include_str!("../playbooks/common/facts/questions.sh"),
+    include_str!("../playbooks/common/facts/system.sh"),
+    include_str!("../playbooks/common/facts/network.sh"),
+    include_str!("../playbooks/common/facts/kubernetes.sh"),
+    include_str!("../playbooks/common/facts/ours.sh"),
+    include_str!("../playbooks/common/facts/all.sh"),
+);
+
+/// The parts of a Debian task, one after another; each part says at its head what it needs before it.
+macro_rules! debian {
+    ($($part:literal),+) => {
+        concat!($(include_str!(concat!("../playbooks/debian/", $part))),+)
+    };
+}
+
+/// Everything a host needs before the first Kubernetes process starts.
+pub const PREPARE: &str = debian!(
+    "say.sh",
+    "pool.sh",
+    "kernel.sh",
+    "packages.sh",
+    "artefacts.sh",
+    "service.sh",
+    "runtime.sh",
+    "prepare.sh"
+);
+
+/// Starts a control plane and waits until it serves.
+pub const START_CONTROL_PLANE: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-control-plane.sh");
+
+/// Starts a worker and waits until it reaches the API.
+pub const START_WORKER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-worker.sh");
+
+/// Answers whether a task was done.
+pub const VERIFY: &str = debian!(
+    "say.sh",
+    "kernel.sh",
+    "packages.sh",
+    "artefacts.sh",
+    "service.sh",
+    "runtime.sh",
+    "health.sh",
+    "wait.sh",
+    "verify.sh"
+);
