@@ -1,0 +1,280 @@
+//! What a cluster must show before we go on, and whether it shows it: conditions as data, a verdict on what was seen.
+//!
+//! Who looks (lists, watches) is no business of this file; it only judges an [`Observation`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::HostName;
+
+/// Components that kubeadm's layout runs as static pods on every control plane with its own etcd.
+pub const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// Where static pods of the control plane live.
+pub const KUBE_SYSTEM: &str = "kube-system";
+
+/// So many complaints fit one line of progress; the rest is counted.
+const SPELLED_OUT: usize = 3;
+
+/// Something to wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Condition {
+    /// The node has registered itself.
+    NodeExists {
+        /// Which.
+        node: HostName,
+    },
+    /// All of these nodes are Ready.
+    NodesReady {
+        /// Which.
+        nodes: Vec<HostName>,
+    },
+    /// On each of these nodes each of these components is Ready, as its mirror pod in `kube-system` tells.
+    StaticPodsReady {
+        /// Where.
+        nodes: Vec<HostName>,
+        /// Such as [`CONTROL_PLANE`].
+        components: Vec<String>,
+    },
+    /// Every wanted replica of the newest template is available and no older one is left.
+    DeploymentAvailable {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Its newest template is available on at least so many nodes, and on all it is meant for.
+    DaemonSetRolledOut {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// How many nodes it must reach.
+        nodes: u32,
+    },
+    /// All of these.
+    All {
+        /// Which.
+        conditions: Vec<Condition>,
+    },
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Met,
+    /// Not yet; what is missing, in one line.
+    Waiting(String),
+}
+
+/// What was seen of the cluster; only what the condition asks for needs to be filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Nodes by name.
+    pub nodes: BTreeMap<String, NodeState>,
+    /// Pods by namespace and name.
+    pub pods: BTreeMap<(String, String), PodState>,
+    /// Deployments by namespace and name.
+    pub deployments: BTreeMap<(String, String), DeploymentState>,
+    /// DaemonSets by namespace and name.
+    pub daemon_sets: BTreeMap<(String, String), DaemonSetState>,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// Why it is not Ready, in the kubelet's words made short; `None` where it is.
+    pub not_ready: Option<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodState {
+    /// Where it runs; `None` before it is scheduled.
+    pub node: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Why it is not Ready; `None` where it is.
+    pub not_ready: Option<String>,
+}
+
+/// A Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentState {
+    /// Its controller has seen the newest version of it.
+    pub observed: bool,
+    /// Replicas wanted.
+    pub wanted: u32,
+    /// Replicas that exist, old templates included.
+    pub present: u32,
+    /// Replicas of the newest template.
+    pub updated: u32,
+    /// Replicas available.
+    pub available: u32,
+    /// Labels its pods carry.
+    pub selector: BTreeMap<String, String>,
+}
+
+/// A DaemonSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaemonSetState {
+    /// Its controller has seen the newest version of it.
+    pub observed: bool,
+    /// Nodes it is meant for.
+    pub wanted: u32,
+    /// Nodes that run the newest template.
+    pub updated: u32,
+    /// Nodes where it is available.
+    pub available: u32,
+    /// Labels its pods carry.
+    pub selector: BTreeMap<String, String>,
+}
+
+impl Condition {
+    /// All four components Ready on these control planes with stacked etcd.
+    pub fn control_planes_ready(nodes: &[HostName]) -> Self {
+        Self::StaticPodsReady { nodes: nodes.to_vec(), components: CONTROL_PLANE.map(str::to_owned).to_vec() }
+    }
+
+    /// What it waits for, for a message: "nodes cp1, cp2 Ready".
+    pub fn wants(&self) -> String {
+        match self {
+            Self::NodeExists { node } => format!("node {node}"),
+            Self::NodesReady { nodes } => format!("{} Ready", names(nodes)),
+            Self::StaticPodsReady { nodes, components } => {
+                format!("{} Ready on {}", components.join(", "), names(nodes))
+            }
+            Self::DeploymentAvailable { namespace, name } => format!("Deployment {namespace}/{name} available"),
+            Self::DaemonSetRolledOut { namespace, name, nodes } => {
+                format!("DaemonSet {namespace}/{name} on {nodes} nodes")
+            }
+            Self::All { conditions } => conditions.iter().map(Self::wants).collect::<Vec<_>>().join("; "),
+        }
+    }
+
+    /// Judges what was seen.
+    pub fn judge(&self, seen: &Observation) -> Verdict {
+        let missing = self.missing(seen);
+        if missing.is_empty() { Verdict::Met } else { Verdict::Waiting(in_one_line(&missing)) }
+    }
+
+    fn missing(&self, seen: &Observation) -> Vec<String> {
+        match self {
+            Self::NodeExists { node } if seen.nodes.contains_key(node.as_str()) => Vec::new(),
+            Self::NodeExists { node } => vec![format!("{node} has not registered")],
+            Self::NodesReady { nodes } => nodes.iter().filter_map(|node| node_complaint(node, seen)).collect(),
+            Self::StaticPodsReady { nodes, components } => nodes
+                .iter()
+                .flat_map(|node| {
+                    components.iter().filter_map(move |component| static_pod_complaint(component, node, seen))
+                })
+                .collect(),
+            Self::DeploymentAvailable { namespace, name } => {
+                deployment_complaint(namespace, name, seen).into_iter().collect()
+            }
+            Self::DaemonSetRolledOut { namespace, name, nodes } => {
+                daemon_set_complaint(namespace, name, *nodes, seen).into_iter().collect()
+            }
+            Self::All { conditions } => conditions.iter().flat_map(|condition| condition.missing(seen)).collect(),
+        }
+    }
+}
+
+fn node_complaint(node: &HostName, seen: &Observation) -> Option<String> {
+    match seen.nodes.get(node.as_str()) {
+        None => Some(format!("{node} has not registered")),
+        Some(NodeState { not_ready: Some(why) }) => Some(format!("{node} not Ready: {why}")),
+        Some(NodeState { not_ready: None }) => None,
+    }
+}
+
+fn static_pod_complaint(component: &str, node: &HostName, seen: &Observation) -> Option<String> {
+    let pod = seen.pods.get(&(KUBE_SYSTEM.to_owned(), format!("{component}-{node}")));
+    match pod.filter(|pod| pod.node.as_deref() == Some(node.as_str())) {
+        None => Some(format!("{component} on {node} has no mirror pod yet")),
+        Some(PodState { not_ready: Some(why), .. }) => Some(format!("{component} on {node} not Ready: {why}")),
+        Some(_) => None,
+    }
+}
+
+fn deployment_complaint(namespace: &str, name: &str, seen: &Observation) -> Option<String> {
+    let Some(state) = seen.deployments.get(&(namespace.to_owned(), name.to_owned())) else {
+        return Some(format!("no Deployment {namespace}/{name} yet"));
+    };
+    let count = if !state.observed {
+        "its controller has not seen it yet".to_owned()
+    } else if state.updated < state.wanted || state.available < state.wanted {
+        format!("{} of {} replicas available", state.available.min(state.updated), state.wanted)
+    } else if state.present > state.updated {
+        format!("{} old replicas still there", state.present - state.updated)
+    } else {
+        return None;
+    };
+    Some(format!("{name}: {count}{}", pod_complaint(namespace, &state.selector, seen)))
+}
+
+fn daemon_set_complaint(namespace: &str, name: &str, nodes: u32, seen: &Observation) -> Option<String> {
+    let Some(state) = seen.daemon_sets.get(&(namespace.to_owned(), name.to_owned())) else {
+        return Some(format!("no DaemonSet {namespace}/{name} yet"));
+    };
+    let wanted = state.wanted.max(nodes);
+    if state.observed && state.updated >= wanted && state.available >= wanted {
+        return None;
+    }
+    let count = if state.observed {
+        format!("available on {} of {wanted} nodes", state.available.min(state.updated))
+    } else {
+        "its controller has not seen it yet".to_owned()
+    };
+    Some(format!("{name}: {count}{}", pod_complaint(namespace, &state.selector, seen)))
+}
+
+/// The first reason a pod of theirs gives, in brackets, so that "0 of 2 available" says why.
+fn pod_complaint(namespace: &str, selector: &BTreeMap<String, String>, seen: &Observation) -> String {
+    if selector.is_empty() {
+        return String::new();
+    }
+    seen.pods
+        .iter()
+        .filter(|((of, _), pod)| {
+            of == namespace && selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
+        })
+        .find_map(|((_, name), pod)| {
+            let place = pod.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+            pod.not_ready.as_ref().map(|why| format!(" ({name}{place}: {why})"))
+        })
+        .unwrap_or_default()
+}
+
+fn in_one_line(missing: &[String]) -> String {
+    let mut line = missing.iter().take(SPELLED_OUT).map(String::as_str).collect::<Vec<_>>().join("; ");
+    if missing.len() > SPELLED_OUT {
+        line.push_str(&format!("; and {} more", missing.len() - SPELLED_OUT));
+    }
+    line
+}
+
+fn names(nodes: &[HostName]) -> String {
+    nodes.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A kubelet's sentence about why its node is not Ready, without the wrapping that says it twice.
+///
+/// `container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin
+/// returns error: cni plugin not initialized` becomes `network plugin not ready: cni plugin not initialized`; other
+/// sentences stay as they are (kubernetes pkg/kubelet/nodestatus/setters.go, ReadyCondition).
+pub fn shorten_kubelet_sentence(sentence: &str) -> String {
+    const PLUGIN: &str = "reason:NetworkPluginNotReady message:";
+    let Some((_, message)) = sentence.split_once(PLUGIN) else {
+        return sentence.trim().trim_end_matches('.').to_owned();
+    };
+    let message = message.split(']').next().unwrap_or(message);
+    let message = message.trim().trim_start_matches("Network plugin returns error:").trim();
+    format!("network plugin not ready: {message}")
+}
+
+#[cfg(test)]
+mod tests;
