@@ -1,0 +1,128 @@
+//! The cluster's API: [`ClusterApi`] is the [`KubeApi`] port over kube's client.
+//!
+//! kube's own hidden retries are off: they would repeat any request, even one that must not be, for minutes, without a
+//! word and deaf to our deadlines. [`call`](ClusterApi) repeats what is harmless to repeat, [`dial`] changes the
+//! control plane.
+
+mod apply;
+mod call;
+mod dial;
+mod fault;
+pub mod kubeconfig;
+pub mod lease;
+mod node;
+mod observe;
+mod ready;
+mod resource;
+mod watch;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kube::Client;
+use kube::client::Body;
+use kubewright_core::health::Condition;
+use kubewright_core::ids::HostName;
+use kubewright_core::version::Version;
+use serde_json::Value;
+use tower::service_fn;
+
+pub use self::apply::apply_all;
+use self::dial::Dialer;
+pub use self::dial::{Credentials, Way};
+use crate::ports::{Applied, KubeApi, KubeError, Lines, NodeMarks, NodeSummary, ObjectRef, Patched, Readiness};
+
+/// Name under which our fields stand in `metadata.managedFields`.
+pub const FIELD_MANAGER: &str = "kubewright";
+
+/// How long one call is tried again. Long enough for a control plane to be swapped under it (11 s, DESIGN.md §5) and
+/// for etcd to elect; steps that wait longer say so by [`ClusterApi::patience`].
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One cluster's API through whichever of its control planes answers. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct ClusterApi {
+    client: Client,
+    dialer: Option<Arc<Dialer>>,
+    patience: Duration,
+}
+
+impl ClusterApi {
+    /// Prepares the way to a cluster; the first call makes the first connection.
+    ///
+    /// # Errors
+    /// [`crate::ports::Fault::Invalid`] for credentials that cannot be used or an empty list of control planes.
+    pub fn connect(
+        way: Way,
+        control_planes: &[(HostName, SocketAddr)],
+        credentials: &Credentials,
+    ) -> Result<Self, KubeError> {
+        Ok(Self::through(Dialer::new(&way, control_planes, credentials)?, PATIENCE))
+    }
+
+    /// An API over a client of the caller's making, such as one with scripted answers.
+    pub fn over(client: Client) -> Self {
+        Self { client, dialer: None, patience: PATIENCE }
+    }
+
+    /// The same with another limit to how long one call is tried again.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The same through this one control plane, to ask how *it* is; `None` where it is not one of ours.
+    pub fn only(&self, control_plane: &HostName) -> Option<Self> {
+        let dialer = self.dialer.as_ref()?.only(control_plane)?;
+        Some(Self::through(dialer, self.patience))
+    }
+
+    /// The client beneath: it changes the control plane where it cannot connect and repeats nothing.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    fn through(dialer: Dialer, patience: Duration) -> Self {
+        let dialer = Arc::new(dialer);
+        let sender = Arc::clone(&dialer);
+        let service = service_fn(move |request: http::Request<Body>| {
+            let dialer = Arc::clone(&sender);
+            async move { dialer.send(request).await }
+        });
+        Self { client: Client::new(service, "default"), dialer: Some(dialer), patience }
+    }
+}
+
+#[async_trait]
+impl KubeApi for ClusterApi {
+    async fn apply(&self, object: &Value) -> Result<Applied, KubeError> {
+        apply::apply(self, object).await
+    }
+
+    async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, KubeError> {
+        apply::get(self, object).await
+    }
+
+    async fn patch_node(&self, node: &HostName, marks: &NodeMarks) -> Result<Patched, KubeError> {
+        node::patch(self, node, marks).await
+    }
+
+    async fn ready(&self) -> Result<Readiness, KubeError> {
+        ready::readiness(self).await
+    }
+
+    async fn version(&self) -> Result<Version, KubeError> {
+        ready::version(self).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeSummary>, KubeError> {
+        node::list(self).await
+    }
+
+    async fn wait_until(&self, condition: &Condition, within: Duration, progress: Lines<'_>) -> Result<(), KubeError> {
+        watch::wait_until(self, condition, within, progress).await
+    }
+}
