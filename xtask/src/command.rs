@@ -1,0 +1,127 @@
+//! Runs other programs and turns their failure into a sentence with their own last words.
+
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How many of a failed program's last lines an error repeats: enough for a cause and its context, not a screenful.
+const LAST_LINES: usize = 12;
+
+/// How often a program with a deadline is asked whether it has ended. std has no wait with a deadline; 5 ms is below
+/// what a process takes to start.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Runs it and gives its standard output without the last line feed.
+///
+/// # Errors
+/// It cannot be started, or ends with another status than 0.
+pub fn output(command: &mut Command) -> Result<String> {
+    let name = describe(command);
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{name}`: is it installed?"))?;
+    into_text(&name, &output)
+}
+
+/// Like [`output`], but ends the program when the time is over: podman and ssh can wait for ever.
+///
+/// # Errors
+/// As [`output`], and when the time is over.
+pub fn output_within(command: &mut Command, limit: Duration) -> Result<String> {
+    let name = describe(command);
+    let deadline = Instant::now() + limit;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{name}`: is it installed?"))?;
+    let readers = (reader(child.stdout.take()), reader(child.stderr.take()));
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("`{name}` had not ended after {} s", limit.as_secs());
+        }
+        std::thread::sleep(TICK);
+    };
+    let stdout = readers.0.join().unwrap_or_default();
+    let stderr = readers.1.join().unwrap_or_default();
+    into_text(&name, &Output { status, stdout, stderr })
+}
+
+/// Runs it and gives whether it ended with status 0.
+pub fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
+}
+
+/// Whether a program of this name is on the PATH.
+pub fn is_installed(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
+
+fn reader(stream: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // What was read until an error is still worth showing.
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+fn into_text(name: &str, output: &Output) -> Result<String> {
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+        bail!("`{name}` failed ({}):\n{}", output.status, last_lines(&words, LAST_LINES));
+    }
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// The last lines of a text, indented.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+/// The program and its first arguments, for messages; an environment never appears.
+pub fn describe(command: &Command) -> String {
+    /// More than this tells nothing about which call it was.
+    const ARGUMENTS: usize = 4;
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().take(ARGUMENTS).map(|argument| argument.to_string_lossy().into_owned()));
+    if command.get_args().len() > ARGUMENTS {
+        words.push("…".into());
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_repeats_the_programs_last_words() {
+        let error = output(Command::new("sh").args(["-c", "echo early; echo why >&2; exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("why") && error.contains("3"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let error = output_within(Command::new("sleep").arg("60"), Duration::from_millis(30)).unwrap_err().to_string();
+        assert!(error.starts_with("`sleep 60` had not ended"), "{error}");
+    }
+
+    #[test]
+    fn a_description_is_short() {
+        assert_eq!(describe(Command::new("a").args(["1", "2", "3", "4", "5"])), "a 1 2 3 4 …");
+    }
+}

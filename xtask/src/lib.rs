@@ -1,0 +1,12 @@
+//! Developer tasks, as a library for tests and benches.
+//!
+//! * [`artefact`] obtains everything that a cluster needs and lays it out under its official addresses;
+//! * [`lab`] raises hosts that look like real machines, with that mirror and registry beside them.
+//!
+//! Both keep what they make in one cache outside the checkout, see [`cache::Cache`].
+
+pub mod artefact;
+pub mod cache;
+pub mod command;
+pub mod lab;
+pub mod progress;

@@ -1,0 +1,45 @@
+//! Developer tasks from the command line.
+
+mod cli;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+use xtask::artefact;
+use xtask::cache::Cache;
+
+/// Developer tasks of kubewright.
+#[derive(Parser)]
+#[command(name = "xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: TaskCommand,
+}
+
+#[derive(Subcommand)]
+enum TaskCommand {
+    /// Obtain everything a lab serves: the mirror's files and the registry's images
+    Artefacts {
+        /// Kubernetes versions, the catalogue's default if none is named
+        versions: Vec<String>,
+    },
+    /// Raise, look at and take down labs
+    Lab(cli::LabArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        TaskCommand::Artefacts { versions } => Cache::open().and_then(|cache| artefact::ensure(&cache, &versions)),
+        TaskCommand::Lab(arguments) => match cli::run(arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
