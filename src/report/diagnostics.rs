@@ -4,12 +4,15 @@ use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet, no
 use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::spec::Source;
 
-/// All findings, each on its place. Ends with a line break unless there are none.
+use super::Paint;
+use super::quantity::count;
+
+/// All findings, each on its place, and under them a line such as "2 errors in cluster.yaml; nothing was contacted.".
+/// Empty without findings.
 ///
-/// Findings that are not about the file (a host, the cluster) take one line each. `colour` is the caller's decision,
-/// who knows where the text goes.
-pub fn draw(findings: &[Finding], source: &Source, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+/// Findings that are not about the file (a host, the cluster) take one line each.
+pub fn draw(source: &Source, findings: &[Finding], paint: Paint) -> String {
+    let renderer = if paint == Paint::none() { Renderer::plain() } else { Renderer::styled() };
     let mut drawn = String::new();
     let mut after_lines = false;
     for finding in findings {
@@ -26,23 +29,29 @@ pub fn draw(findings: &[Finding], source: &Source, colour: bool) -> String {
         drawn.push('\n');
         after_lines = is_line;
     }
+    if !findings.is_empty() {
+        drawn.push('\n');
+        drawn.push_str(&summary(findings, source));
+    }
     drawn
 }
 
-/// The line under the findings, such as "2 errors in cluster.yaml; nothing was contacted."; empty without findings.
-pub fn summary(findings: &[Finding], source: &Source) -> String {
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let (errors, consents) = (count(Severity::Blocks), count(Severity::NeedsConsent));
-    let counts = [
-        counted(errors, "error"),
-        counted(consents, "question"),
-        counted(count(Severity::Warns), "warning"),
-        counted(count(Severity::Info), "note"),
-    ];
-    let mut counts: Vec<String> = counts.into_iter().flatten().collect();
-    let Some(last) = counts.pop() else { return String::new() };
+fn summary(findings: &[Finding], source: &Source) -> String {
+    let of = |wanted| findings.iter().filter(|finding| finding.severity == wanted).count();
+    let mut counts: Vec<String> = [
+        (of(Severity::Blocks), "error"),
+        (of(Severity::NeedsConsent), "question"),
+        (of(Severity::Warns), "warning"),
+        (of(Severity::Info), "note"),
+    ]
+    .iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, noun)| count(*number, noun))
+    .collect();
+    let last = counts.pop().unwrap_or_default();
     let all = if counts.is_empty() { last } else { format!("{} and {last}", counts.join(", ")) };
-    let ending = if errors + consents > 0 { "; nothing was contacted." } else { "." };
+    let goes_on = findings.iter().all(|finding| finding.severity > Severity::NeedsConsent);
+    let ending = if goes_on { "." } else { "; nothing was contacted." };
     format!("{all} in {}{ending}\n", source.file_name())
 }
 
@@ -107,14 +116,6 @@ fn word(severity: Severity) -> &'static str {
         Severity::NeedsConsent => "needs consent",
         Severity::Warns => "warning",
         Severity::Info => "note",
-    }
-}
-
-fn counted(count: usize, what: &str) -> Option<String> {
-    match count {
-        0 => None,
-        1 => Some(format!("1 {what}")),
-        count => Some(format!("{count} {what}s")),
     }
 }
 

@@ -119,6 +119,11 @@ pub const SPEC: Area = Area {
         code("HOST001", Blocks, "A host's name is not a DNS label: a-z, 0-9 and `-`, at most 63 characters."),
         code("HOST002", Blocks, "Two hosts have the same name."),
         code("HOST003", Blocks, "Two hosts have the same address."),
+        code(
+            "HOST004",
+            Warns,
+            "A host has an address that is kept for documentation (RFC 5737), probably a stand-in of `kubewright init`.",
+        ),
         code("HOST005", Blocks, "No host is a control plane."),
         code("HOST006", Blocks, "A control plane runs no etcd member. Each needs one for now."),
         code("HOST007", Blocks, "A host names a pool that `spec.pools` does not have."),

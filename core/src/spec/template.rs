@@ -6,15 +6,13 @@ use std::fmt::Write;
 use super::Role;
 use super::schema::SCHEMA_URL;
 use super::table;
-use crate::version::Version;
-
 /// What the user has already said.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// Name of the cluster.
     pub name: String,
-    /// Version of Kubernetes.
-    pub version: Version,
+    /// Version of Kubernetes; reading the file checks it.
+    pub version: String,
     /// Login name for ssh; without one ssh decides.
     pub user: Option<String>,
     /// The machines; without any, documentation addresses (RFC 5737) stand in for them.
@@ -52,16 +50,21 @@ impl TemplateHost {
     }
 }
 
+/// The file for hosts that are not known yet.
+pub fn render(name: &str, version: &str) -> String {
+    Template { name: name.to_owned(), version: version.to_owned(), user: None, hosts: Vec::new() }.render()
+}
+
 impl Template {
     /// The text of the file.
     pub fn render(&self) -> String {
-        let Self { name, version, .. } = self;
         let api_version = table::API_VERSION;
         let containerd = table::CONTAINERD_DEFAULT;
-        let name = quoted(name);
+        let name = quoted(&self.name);
+        let version = quoted(&self.version);
         let user = match &self.user {
             Some(user) => format!("    user: {}", quoted(user)),
-            None => "    # user: root               # left out, ssh decides; anybody but root needs sudo".to_owned(),
+            None => "    # user: root                 # left out, ssh decides; anybody but root needs sudo".to_owned(),
         };
         let hosts = self.hosts();
         format!(
@@ -106,10 +109,10 @@ spec:
 {user}
     # identityFile: ~/.ssh/id_ed25519
     # bastion: user@jump.example.com
-    # hostKeys: strict           # unknown host keys are refused; acceptNew remembers them
+    hostKeys: strict             # unknown host keys are refused; acceptNew remembers them
 
-  # Roles are controlPlane, etcd and worker. One control plane, or three to survive the loss of one; each runs an etcd member.
-  # `privateAddress` is the address among the hosts, where it differs from the one ssh uses.
+  # Roles are controlPlane, etcd and worker. One control plane, or three to survive the loss of one; each runs an etcd
+  # member. `privateAddress` is the address among the hosts, where it differs from the one ssh uses.
   hosts:
 {hosts}
   # Workers that are treated alike; a host joins with `pool: general`.
@@ -184,12 +187,13 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::spec::read;
+    use crate::version::Version;
 
     fn template(control_planes: &[&str], workers: &[&str]) -> Template {
         let owned = |addresses: &[&str]| addresses.iter().map(|address| (*address).to_owned()).collect::<Vec<_>>();
         Template {
             name: "lab".to_owned(),
-            version: Version::new(1, 35, 4),
+            version: "1.35.4".to_owned(),
             user: None,
             hosts: TemplateHost::named(&owned(control_planes), &owned(workers)),
         }
@@ -210,9 +214,10 @@ mod tests {
 
     #[test]
     fn without_hosts_it_still_reads() {
-        let text = template(&[], &[]).render();
-        assert_eq!(read("cluster.yaml", &text).findings, []);
-        assert!(text.contains("put yours here"));
+        let text = render("lab", "1.35.4");
+        let findings = read("cluster.yaml", &text).findings;
+        assert_eq!(findings.len(), 4, "one for each stand-in");
+        assert!(findings.iter().all(|finding| finding.code == "HOST004"), "{findings:?}");
     }
 
     #[test]
@@ -249,6 +254,7 @@ mod tests {
     fn what_was_asked_for_cannot_break_the_file() {
         let mut template = template(&["a: b #", "-x"], &["\"\n"]);
         template.name = "{x".to_owned();
+        template.version = "1.35: [".to_owned();
         let reading = read("cluster.yaml", &template.render());
         assert!(reading.findings.iter().all(|finding| !finding.code.starts_with("SPEC")), "{:?}", reading.findings);
     }

@@ -21,7 +21,7 @@ spec:
 
 fn shown(file_name: &str, text: &str) -> String {
     let reading = read(file_name, text);
-    format!("{}\n{}", draw(&reading.findings, &reading.source, false), summary(&reading.findings, &reading.source))
+    draw(&reading.source, &reading.findings, Paint::none())
 }
 
 /// Each `tests/fixtures/specs/<mistake>.yaml` is drawn as its `.snap` beside it says.
@@ -46,8 +46,8 @@ fn every_mistake_is_drawn_where_it_is() {
 #[test]
 fn colour_comes_only_when_asked_for() {
     let reading = read("cluster.yaml", STORYBOARD);
-    assert!(!draw(&reading.findings, &reading.source, false).contains('\x1b'));
-    assert!(draw(&reading.findings, &reading.source, true).contains('\x1b'));
+    assert!(!draw(&reading.source, &reading.findings, Paint::none()).contains('\x1b'));
+    assert!(draw(&reading.source, &reading.findings, Paint::always()).contains('\x1b'));
 }
 
 #[test]
@@ -59,8 +59,10 @@ fn what_is_not_about_the_file_takes_one_line() {
     let expected = "\
 warning[HOST017]: w2: swap is on (/dev/sdb2); it will be turned off
 note[TIME002]: clocks agree within 12 ms
+
+1 warning and 1 note in cluster.yaml.
 ";
-    assert_eq!(draw(&findings, &source, false), expected);
+    assert_eq!(draw(&source, &findings, Paint::none()), expected);
 }
 
 #[test]
@@ -78,5 +80,5 @@ fn an_empty_file_and_an_absence_of_findings() {
 ";
     assert_eq!(shown("cluster.yaml", ""), expected);
     let source = read("cluster.yaml", STORYBOARD).source;
-    assert_eq!(draw(&[], &source, true) + &summary(&[], &source), "");
+    assert_eq!(draw(&source, &[], Paint::always()), "");
 }

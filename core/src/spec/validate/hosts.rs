@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{address_key, host_path};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity, Subject};
 use crate::spec::{Role, Spec};
 
 /// HOST002, HOST003.
@@ -44,9 +44,15 @@ pub fn unique(spec: &Spec, findings: &mut Vec<Finding>) {
     }
 }
 
-/// HOST009: addresses that other machines cannot mean.
+/// HOST004, HOST009: addresses that other machines cannot mean, and those of our own template.
 pub fn reachable(spec: &Spec, findings: &mut Vec<Finding>) {
     for (index, host) in spec.hosts.iter().enumerate() {
+        let path = host_path(index, address_key(host));
+        if matches!(host.private_address, IpAddr::V4(address) if address.is_documentation()) {
+            let text = format!("{} is an address for documentation", host.private_address);
+            let finding = Finding::new(Severity::Warns, "HOST004", Subject::Spec(path.clone()), text);
+            findings.push(finding.label(format!("put the address of {} here", host.name)));
+        }
         let what = match host.private_address {
             IpAddr::V4(address) if address.is_link_local() => "a link-local address",
             IpAddr::V4(address) if address.is_broadcast() => "the broadcast address",
@@ -55,11 +61,7 @@ pub fn reachable(spec: &Spec, findings: &mut Vec<Finding>) {
             address if address.is_multicast() => "a multicast address",
             _ => continue,
         };
-        let finding = Finding::spec(
-            "HOST009",
-            host_path(index, address_key(host)),
-            format!("{} cannot be a node's address", host.private_address),
-        );
+        let finding = Finding::spec("HOST009", path, format!("{} cannot be a node's address", host.private_address));
         findings.push(finding.label(format!("this is {what}; the other nodes must reach it")));
     }
 }
