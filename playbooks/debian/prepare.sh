@@ -39,9 +39,9 @@ drop_archive() {
 	rm -f "$STATE/downloads/$3"
 }
 
-# What containerd consists of comes first, since the images wait for it.
+# What it takes to pull images comes first.
 for_runtime() {
-	case $1 in containerd* | 'runc '*) return 0 ;; esac
+	case $1 in containerd* | 'runc '* | 'crictl '*) return 0 ;; esac
 	return 1
 }
 
@@ -146,6 +146,8 @@ LINES
 		say "images: nothing to do"
 		return
 	fi
+	command -v crictl >/dev/null ||
+		fail bad_input "There is no crictl on this host to pull images with. Have it among the artefacts; if the cluster file leaves it to you, install it, then run again."
 	say "images: $count to pull"
 	pool "$WORK/pulls" $PULLS_AT_ONCE pull_line || exit
 }

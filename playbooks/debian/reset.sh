@@ -1,5 +1,5 @@
 # Task: takes off a host what kubewright put on it.
-# Parts before it: say.sh
+# Parts before it: say.sh runtime.sh pods.sh
 #
 # Values
 #   CRI_SOCKET      such as unix:///run/containerd/containerd.sock
@@ -10,8 +10,6 @@
 # Ends with 0, or 20 25 (README.md).
 #
 # Only what kubewright or Kubernetes itself made goes. Operations' records in /var/lib/kubewright stay.
-
-PODS_GRACE_SECONDS=5
 
 check_values() {
 	require CRI_SOCKET
@@ -30,48 +28,6 @@ stop_kubelet() {
 	! systemctl is-active --quiet kubelet ||
 		fail service_failed "The kubelet does not stop. See 'systemctl status kubelet' on this host, then run again; nothing was removed yet."
 	say "kubelet: stopped"
-}
-
-# end_containers: every container of the CRI, the pods' own ones last. By ctr, since it is there with every
-# containerd; etcd and others get a moment to end by themselves.
-end_containers() {
-	ctr_path=$(command -v ctr) || return 0
-	if ! systemctl is-active --quiet containerd; then
-		# Its containers may live on without it, so it has to tell which they are.
-		systemctl start containerd 2>/dev/null || {
-			warn "containerd does not start, so pods that still run here could not be ended"
-			return 0
-		}
-	fi
-	ctr_here() {
-		"$ctr_path" --address "${CRI_SOCKET#unix://}" --namespace k8s.io "$@"
-	}
-	running=$(ctr_here tasks ls 2>/dev/null | awk 'NR > 1 && $3 == "RUNNING" { print $1 }')
-	# What sandboxes run (pause) ends last, so that a pod's network is there while its containers end.
-	sandboxes=$(ctr_here containers ls 'labels."io.cri-containerd.kind"==sandbox' 2>/dev/null | awk 'NR > 1 { print $1 }')
-	first=$(printf '%s\n' "$running" | grep -vxF "${sandboxes:-none}" | grep .)
-	for task in $first; do ctr_here tasks kill --signal SIGTERM "$task" 2>/dev/null; done
-	now
-	ended_by=$((NOW + PODS_GRACE_SECONDS * 100))
-	# containerd's events would need a process of their own that lives longer than this wait.
-	while [ -n "$first" ]; do
-		still=$(ctr_here tasks ls 2>/dev/null | awk 'NR > 1 && $3 == "RUNNING" { print $1 }')
-		first=$(printf '%s\n' "$first" | grep -xF "${still:-none}")
-		now
-		[ "$NOW" -lt $ended_by ] || break
-		[ -z "$first" ] || sleep 0.25
-	done
-	count=0
-	for container in $(ctr_here containers ls --quiet 2>/dev/null); do
-		ctr_here tasks delete --force "$container" >/dev/null 2>&1
-		ctr_here containers delete "$container" >/dev/null 2>&1 && count=$((count + 1))
-	done
-	left=$(ctr_here containers ls --quiet 2>/dev/null)
-	[ -z "$left" ] ||
-		fail service_failed "These containers could not be ended: $(echo "$left" | tr '\n' ' ')See 'ctr -n k8s.io tasks ls' on this host, then run again; etcd's data and Kubernetes' files are untouched."
-	[ $count -eq 0 ] || say "pods: $count containers ended"
-	# containerd keeps what it knows of sandboxes in memory; without a restart it would show them as pods still.
-	[ $count -eq 0 ] || systemctl restart containerd
 }
 
 # keep_etcd: the data moves aside, by renaming alone. Where the folder is a disk of its own its contents move within.
@@ -191,7 +147,7 @@ reset() {
 	check_values
 	take_lock prepare
 	stop_kubelet
-	end_containers
+	end_pods
 	keep_etcd
 	remove_network
 	remove_kubernetes
