@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,7 @@ impl Connector {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let fits = |folder: &PathBuf| folder.is_dir() && folder.as_os_str().len() + "/kw-XXXXXX".len() <= LONGEST_FOLDER;
         let parent = runtime.filter(fits).unwrap_or_else(|| PathBuf::from("/tmp"));
-        let folder = tempfile::Builder::new().prefix("kw-").tempdir_in(parent)?;
+        let folder = private_folder("kw-", &parent)?;
         Ok(Self { folder: Arc::new(folder), gate: Semaphore::new(CONNECTS_AT_ONCE), bastions: Mutex::default() })
     }
 
@@ -84,7 +84,7 @@ impl Connector {
         let _gate = self.gate.acquire().await.map_err(|_| closing())?;
 
         let local = |what: &str, error: io::Error| failed(format!("{what}: {error}"), None);
-        let folder = tempfile::Builder::new().prefix(".ssh-").tempdir_in(self.folder.path());
+        let folder = private_folder(".ssh-", self.folder.path());
         let folder = folder.map_err(|error| local("cannot make a folder for the control socket", error))?;
         let config = folder.path().join("config");
         write_private(&config, &configuration(&target.ssh)).map_err(|error| local("cannot write ssh's configuration", error))?;
@@ -196,6 +196,11 @@ fn quoted(path: &str) -> String {
     format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', ""))
 }
 
+/// A new folder for us alone, whatever the umask: whoever reaches a control socket reaches the host.
+fn private_folder(prefix: &str, parent: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix(prefix).permissions(fs::Permissions::from_mode(0o700)).tempdir_in(parent)
+}
+
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
 }
@@ -253,7 +258,7 @@ mod tests {
     fn the_folder_leaves_room_for_the_socket() {
         let connector = Connector::new().unwrap();
         assert!(connector.folder.path().as_os_str().len() <= LONGEST_FOLDER);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(connector.folder.path()).unwrap().permissions());
+        let mode = fs::metadata(connector.folder.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }
 }
