@@ -1,5 +1,6 @@
 //! Every code that a finding can carry: what it means and how much it weighs. `docs/reference/findings.md` is written
-//! from this table, and a test holds the sources of each area against it.
+//! from this table, and a test holds the sources of each area against it. `NODE` is a machine in the file, `HOST` a
+//! machine that was looked at.
 
 use super::Severity::{self, Blocks, NeedsConsent, Warns};
 
@@ -116,24 +117,24 @@ pub const SPEC: Area = Area {
             "A network lies in addresses that cannot be routed: loopback, link-local, multicast or reserved ones.",
         ),
         code("SSH001", Blocks, "A setting for ssh that it could take as an option, or that has blanks."),
-        code("HOST001", Blocks, "A host's name is not a DNS label: a-z, 0-9 and `-`, at most 63 characters."),
-        code("HOST002", Blocks, "Two hosts have the same name."),
-        code("HOST003", Blocks, "Two hosts have the same address."),
+        code("NODE001", Blocks, "A host's name is not a DNS label: a-z, 0-9 and `-`, at most 63 characters."),
+        code("NODE002", Blocks, "Two hosts have the same name."),
+        code("NODE003", Blocks, "Two hosts have the same address."),
         code(
-            "HOST004",
+            "NODE004",
             Warns,
             "A host has an address that is kept for documentation (RFC 5737), probably a stand-in of `kubewright init`.",
         ),
-        code("HOST005", Blocks, "No host is a control plane."),
-        code("HOST006", Blocks, "A control plane runs no etcd member. Each needs one for now."),
-        code("HOST007", Blocks, "A host names a pool that `spec.pools` does not have."),
+        code("NODE005", Blocks, "No host is a control plane."),
+        code("NODE006", Blocks, "A control plane runs no etcd member. Each needs one for now."),
+        code("NODE007", Blocks, "A host names a pool that `spec.pools` does not have."),
         code(
-            "HOST008",
+            "NODE008",
             Blocks,
             "A host is reached by name and has no `privateAddress`, so that its address inside the cluster is unknown.",
         ),
-        code("HOST009", Blocks, "A host's address is not one that other machines can reach."),
-        code("HOST010", Blocks, "A host has a pool but is not a worker."),
+        code("NODE009", Blocks, "A host's address is not one that other machines can reach."),
+        code("NODE010", Blocks, "A host has a pool but is not a worker."),
         code("POOL001", Blocks, "The name of a pool is not a DNS label."),
         code("POOL002", Warns, "A pool has no hosts."),
         code("POOL003", Blocks, "`maxUnavailable` is neither a number from 1 nor a percentage from 1 % to 100 %."),
@@ -173,8 +174,8 @@ pub const SPEC: Area = Area {
         code("CERT001", Blocks, "A name for a certificate is neither a DNS name nor an address."),
         code("CERT002", Blocks, "The life of a certificate is not a duration of whole hours, such as 8760h."),
         code("CERT003", Blocks, "Certificates would outlive the authority that signs them."),
-        code("ART001", Blocks, "The address of a mirror is not an http or https URL."),
-        code("ART002", Blocks, "A mirrored registry is not the name of a registry."),
+        code("MIR001", Blocks, "The address of a mirror is not an http or https URL."),
+        code("MIR002", Blocks, "A mirrored registry is not the name of a registry."),
     ],
 };
 

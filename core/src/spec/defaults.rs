@@ -96,7 +96,7 @@ fn private_address(address: &Value, index: usize, unreadable: &mut Vec<String>, 
         unreadable.push(path::key(&host, "privateAddress"));
         findings.push(
             Finding::spec(
-                "HOST008",
+                "NODE008",
                 path::key(&host, "address"),
                 format!("`{address}` is a name, and `privateAddress` is missing"),
             )

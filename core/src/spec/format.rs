@@ -19,11 +19,11 @@ formats! {
     /// `metadata.name`.
     CLUSTER_NAME = "NAME001", "a DNS label, such as `prod-eu1`", syntax::dns_label, "cluster";
     /// Name of a host and of its node.
-    HOST_NAME = "HOST001", "a DNS label, such as `cp1`", syntax::dns_label, "host";
+    HOST_NAME = "NODE001", "a DNS label, such as `cp1`", syntax::dns_label, "host";
     /// Where ssh connects.
-    HOST_ADDRESS = "HOST009", "an address or a name that ssh can connect to", syntax::host_address, "192.0.2.1";
+    HOST_ADDRESS = "NODE009", "an address or a name that ssh can connect to", syntax::host_address, "192.0.2.1";
     /// Address inside the cluster.
-    IP_ADDRESS = "HOST009", "an IP address, such as 10.0.0.11", ip_address, "192.0.2.1";
+    IP_ADDRESS = "NODE009", "an IP address, such as 10.0.0.11", ip_address, "192.0.2.1";
     /// Name of a pool.
     POOL_NAME = "POOL001", "a DNS label, such as `general`", syntax::dns_label, "pool";
     /// Version of Kubernetes.
@@ -43,9 +43,9 @@ formats! {
     /// A file on the operator's machine.
     LOCAL_FILE = "SSH001", "the path of a file", local_file, "~/.ssh/config";
     /// Base of a mirror.
-    MIRROR_URL = "ART001", "the URL of a mirror, such as http://10.0.0.2:5000", syntax::base_url, "http://192.0.2.1";
+    MIRROR_URL = "MIR001", "the URL of a mirror, such as http://10.0.0.2:5000", syntax::base_url, "http://192.0.2.1";
     /// A registry whose images are mirrored.
-    REGISTRY = "ART002", "a registry, such as registry.k8s.io", syntax::registry, "registry.k8s.io";
+    REGISTRY = "MIR002", "a registry, such as registry.k8s.io", syntax::registry, "registry.k8s.io";
     /// Life of a certificate.
     LIFETIME = "CERT002", "a duration in hours, such as 8760h", lifetime, "8760h";
     /// A name in a certificate.

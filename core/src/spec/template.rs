@@ -217,7 +217,7 @@ mod tests {
         let text = render("lab", "1.35.4");
         let findings = read("cluster.yaml", &text).findings;
         assert_eq!(findings.len(), 4, "one for each stand-in");
-        assert!(findings.iter().all(|finding| finding.code == "HOST004"), "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.code == "NODE004"), "{findings:?}");
     }
 
     #[test]

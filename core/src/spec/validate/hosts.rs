@@ -7,7 +7,7 @@ use super::{address_key, host_path};
 use crate::finding::{Finding, Severity, Subject};
 use crate::spec::{Role, Spec};
 
-/// HOST002, HOST003.
+/// NODE002, NODE003.
 pub fn unique(spec: &Spec, findings: &mut Vec<Finding>) {
     let mut names = BTreeMap::new();
     let mut logins = BTreeMap::new();
@@ -15,7 +15,7 @@ pub fn unique(spec: &Spec, findings: &mut Vec<Finding>) {
     for (index, host) in spec.hosts.iter().enumerate() {
         if let Some(first) = names.get(&host.name) {
             let finding =
-                Finding::spec("HOST002", host_path(index, "name"), format!("two hosts are called `{}`", host.name));
+                Finding::spec("NODE002", host_path(index, "name"), format!("two hosts are called `{}`", host.name));
             findings.push(finding.label("again").related(host_path(*first, "name"), "first here"));
         } else {
             names.insert(&host.name, index);
@@ -33,7 +33,7 @@ pub fn unique(spec: &Spec, findings: &mut Vec<Finding>) {
         match clash {
             Some((first, key, other, address)) => {
                 let finding =
-                    Finding::spec("HOST003", host_path(index, key), format!("two hosts have the address {address}"));
+                    Finding::spec("NODE003", host_path(index, key), format!("two hosts have the address {address}"));
                 findings.push(finding.label("again").related(host_path(first, other), "first here"));
             }
             None => {
@@ -44,13 +44,13 @@ pub fn unique(spec: &Spec, findings: &mut Vec<Finding>) {
     }
 }
 
-/// HOST004, HOST009: addresses that other machines cannot mean, and those of our own template.
+/// NODE004, NODE009: addresses that other machines cannot mean, and those of our own template.
 pub fn reachable(spec: &Spec, findings: &mut Vec<Finding>) {
     for (index, host) in spec.hosts.iter().enumerate() {
         let path = host_path(index, address_key(host));
         if matches!(host.private_address, IpAddr::V4(address) if address.is_documentation()) {
             let text = format!("{} is an address for documentation", host.private_address);
-            let finding = Finding::new(Severity::Warns, "HOST004", Subject::Spec(path.clone()), text);
+            let finding = Finding::new(Severity::Warns, "NODE004", Subject::Spec(path.clone()), text);
             findings.push(finding.label(format!("put the address of {} here", host.name)));
         }
         let what = match host.private_address {
@@ -61,15 +61,15 @@ pub fn reachable(spec: &Spec, findings: &mut Vec<Finding>) {
             address if address.is_multicast() => "a multicast address",
             _ => continue,
         };
-        let finding = Finding::spec("HOST009", path, format!("{} cannot be a node's address", host.private_address));
+        let finding = Finding::spec("NODE009", path, format!("{} cannot be a node's address", host.private_address));
         findings.push(finding.label(format!("this is {what}; the other nodes must reach it")));
     }
 }
 
-/// HOST005, HOST006: control planes, and that each has its etcd member.
+/// NODE005, NODE006: control planes, and that each has its etcd member.
 pub fn roles(spec: &Spec, findings: &mut Vec<Finding>) {
     if spec.with_role(Role::ControlPlane).next().is_none() {
-        let finding = Finding::spec("HOST005", "spec.hosts", "no host is a control plane");
+        let finding = Finding::spec("NODE005", "spec.hosts", "no host is a control plane");
         findings.push(finding.hint("give one host, or three for high availability, `roles: [controlPlane, etcd]`"));
     }
     // Without any member the one finding about etcd says it for all of them.
@@ -80,7 +80,7 @@ pub fn roles(spec: &Spec, findings: &mut Vec<Finding>) {
         spec.hosts.iter().enumerate().filter(|(_, host)| host.is(Role::ControlPlane) && !host.is(Role::Etcd))
     {
         let finding = Finding::spec(
-            "HOST006",
+            "NODE006",
             host_path(index, "roles"),
             format!("control plane {} runs no etcd member", host.name),
         );

@@ -15,7 +15,7 @@ const RESERVED: [(&str, &str); 4] = [
     ("node-role.kubernetes.io/control-plane", "the role `controlPlane` sets it"),
 ];
 
-/// HOST007, HOST010, POOL002.
+/// NODE007, NODE010, POOL002.
 pub fn pools(spec: &Spec, findings: &mut Vec<Finding>) {
     let mut used = BTreeSet::new();
     for (index, host) in spec.hosts.iter().enumerate() {
@@ -28,10 +28,10 @@ pub fn pools(spec: &Spec, findings: &mut Vec<Finding>) {
                 [] => format!("add it, even empty:  pools: {{{pool}: {{}}}}"),
                 _ => format!("known pools: {}", known.join(", ")),
             };
-            findings.push(Finding::spec("HOST007", &path, format!("pool `{pool}` is not in `spec.pools`")).hint(hint));
+            findings.push(Finding::spec("NODE007", &path, format!("pool `{pool}` is not in `spec.pools`")).hint(hint));
         }
         if !host.is(Role::Worker) {
-            let finding = Finding::spec("HOST010", &path, format!("{} has a pool but is no worker", host.name));
+            let finding = Finding::spec("NODE010", &path, format!("{} has a pool but is no worker", host.name));
             findings
                 .push(finding.label("pools are for workers").related(host_path(index, "roles"), "`worker` is missing"));
         }
