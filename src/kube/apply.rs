@@ -1,5 +1,6 @@
 //! Objects: server-side apply and reading, one round trip each.
 
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -55,12 +56,12 @@ pub async fn apply_all(api: &dyn KubeApi, objects: &[Value]) -> Result<Vec<Appli
     let is_ground = |object: &Value| matches!(object["kind"].as_str(), Some("Namespace" | "CustomResourceDefinition"));
     let mut all: Vec<(usize, Applied)> = Vec::with_capacity(objects.len());
     for ground in [true, false] {
-        let wave = objects.iter().enumerate().filter(|(_, object)| is_ground(object) == ground);
-        let applied: Vec<_> =
-            stream::iter(wave.map(|(index, object)| async move { Ok((index, api.apply(object).await?)) }))
-                .buffer_unordered(AT_ONCE)
-                .try_collect()
-                .await?;
+        // Boxed: the compiler cannot see otherwise that these futures may move between threads.
+        let mut wave: Vec<BoxFuture<'_, Result<(usize, Applied), KubeError>>> = Vec::new();
+        for (index, object) in objects.iter().enumerate().filter(|(_, object)| is_ground(object) == ground) {
+            wave.push(Box::pin(async move { Ok((index, api.apply(object).await?)) }));
+        }
+        let applied: Vec<_> = stream::iter(wave).buffer_unordered(AT_ONCE).try_collect().await?;
         all.extend(applied);
     }
     all.sort_by_key(|(index, _)| *index);

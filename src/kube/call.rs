@@ -1,6 +1,6 @@
 //! One call of the API that may be repeated: sent, answered, and tried again where that helps.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
@@ -9,6 +9,7 @@ use kube::client::Body;
 use kube::core::Status;
 use kubewright_core::ids::HostName;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::ClusterApi;
 use super::dial::{ANSWER, AnsweredBy};

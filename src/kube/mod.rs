@@ -6,6 +6,8 @@
 
 mod apply;
 mod call;
+#[cfg(test)]
+mod conversation;
 mod dial;
 mod fault;
 pub mod kubeconfig;

@@ -1,7 +1,6 @@
 //! Nodes: our marks on them beside those of others, and what they say of themselves.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use http::Method;
 use k8s_openapi::api::core::v1::Node;
@@ -10,6 +9,7 @@ use kube::api::ObjectList;
 use kubewright_core::ids::HostName;
 use kubewright_core::spec::{Taint, TaintEffect};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::call::Call;
 use super::observe::node_state;

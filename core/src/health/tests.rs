@@ -10,7 +10,10 @@ fn labels(app: &str) -> BTreeMap<String, String> {
 
 fn with_nodes(nodes: &[(&str, Option<&str>)]) -> Observation {
     Observation {
-        nodes: nodes.iter().map(|(name, why)| ((*name).to_owned(), NodeState { not_ready: why.map(str::to_owned) })).collect(),
+        nodes: nodes
+            .iter()
+            .map(|(name, why)| ((*name).to_owned(), NodeState { not_ready: why.map(str::to_owned) }))
+            .collect(),
         ..Observation::default()
     }
 }
@@ -49,7 +52,10 @@ fn nodes_that_are_missing_and_nodes_that_are_not_ready_are_told_apart() {
         condition.judge(&seen),
         waiting("w1 has not registered; w2 not Ready: network plugin not ready: cni plugin not initialized")
     );
-    assert_eq!(condition.judge(&with_nodes(&[("cp1", None), ("w1", None), ("w2", None), ("foreign", Some("x"))])), Verdict::Met);
+    assert_eq!(
+        condition.judge(&with_nodes(&[("cp1", None), ("w1", None), ("w2", None), ("foreign", Some("x"))])),
+        Verdict::Met
+    );
 }
 
 #[test]
@@ -94,7 +100,14 @@ fn a_deployment_is_available_when_all_new_replicas_are_and_no_old_one_is_left() 
     let mut seen = Observation::default();
     assert_eq!(coredns().judge(&seen), waiting("no Deployment kube-system/coredns yet"));
 
-    let full = DeploymentState { observed: true, wanted: 2, present: 2, updated: 2, available: 2, selector: labels("kube-dns") };
+    let full = DeploymentState {
+        observed: true,
+        wanted: 2,
+        present: 2,
+        updated: 2,
+        available: 2,
+        selector: labels("kube-dns"),
+    };
     seen.deployments.insert(key.clone(), DeploymentState { observed: false, ..full.clone() });
     assert_eq!(coredns().judge(&seen), waiting("coredns: its controller has not seen it yet"));
 
@@ -116,7 +129,14 @@ fn a_deployment_is_available_when_all_new_replicas_are_and_no_old_one_is_left() 
 
 #[test]
 fn a_deployment_of_old_replicas_alone_is_not_available() {
-    let state = DeploymentState { observed: true, wanted: 2, present: 2, updated: 0, available: 2, ..DeploymentState::default() };
+    let state = DeploymentState {
+        observed: true,
+        wanted: 2,
+        present: 2,
+        updated: 0,
+        available: 2,
+        ..DeploymentState::default()
+    };
     let seen = Observation {
         deployments: BTreeMap::from([((KUBE_SYSTEM.to_owned(), "coredns".to_owned()), state)]),
         ..Observation::default()
@@ -127,7 +147,8 @@ fn a_deployment_of_old_replicas_alone_is_not_available() {
 #[test]
 fn a_daemon_set_must_reach_the_nodes_we_want_and_those_it_is_meant_for() {
     let judge = |wanted, available, nodes| {
-        let state = DaemonSetState { observed: true, wanted, updated: available, available, ..DaemonSetState::default() };
+        let state =
+            DaemonSetState { observed: true, wanted, updated: available, available, ..DaemonSetState::default() };
         let seen = Observation {
             daemon_sets: BTreeMap::from([((KUBE_SYSTEM.to_owned(), "kube-proxy".to_owned()), state)]),
             ..Observation::default()
