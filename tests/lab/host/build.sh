@@ -27,6 +27,8 @@ chmod 0440 "$root/etc/sudoers.d/lab"
 # Identities are made at a host's first start, so no two hosts share them.
 rm -f "$root"/etc/ssh/ssh_host_*
 : >"$root/etc/machine-id"
+# systemd would take this one, the same for all, before it made a new one.
+rm -f "$root/var/lib/dbus/machine-id"
 
 install -m 0644 "$files/sshd.conf" "$root/etc/ssh/sshd_config.d/lab.conf"
 install -m 0755 "$files/lab-init" "$root/sbin/lab-init"

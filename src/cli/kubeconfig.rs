@@ -1,0 +1,100 @@
+//! `kubewright kubeconfig`: the administrator's way into the cluster.
+
+use std::path::PathBuf;
+
+use camino::Utf8PathBuf;
+use kubewright_core::ids::HostName;
+use kubewright_core::spec::{EndpointMode, Role, Spec};
+use kubewright_manifests::endpoint;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::world::World;
+use crate::error::{Error, ExitCode};
+use crate::host::files::read_files;
+use crate::kube::kubeconfig::{Existing, KubeconfigError, Operator};
+use crate::ports::Hosts;
+use crate::report;
+
+/// The administrator's kubeconfig on every control plane (kubeadm's name).
+pub(super) const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
+
+/// Write the administrator's kubeconfig, fetched from a control plane
+#[derive(Debug, clap::Args)]
+pub struct Kubeconfig {
+    /// The spec
+    #[arg(long, short, default_value = "cluster.yaml")]
+    file: PathBuf,
+    /// Write here (mode 0600) instead of to standard output
+    #[arg(long, short = 'o', value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+    /// Keep what other clusters have in the file
+    #[arg(long, requires = "out")]
+    merge: bool,
+}
+
+impl Kubeconfig {
+    pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
+        let spec = world.load(&self.file)?.spec;
+        let hosts = world.connect(&spec)?;
+        let admin = admin_conf(&spec, hosts.as_ref()).await?;
+        let ways = ways(&spec);
+        let operator = Operator {
+            cluster: &spec.name,
+            control_planes: &ways,
+            endpoint: (spec.endpoint.mode != EndpointMode::NodeLocal).then(|| endpoint::outside(&spec)),
+        };
+        match self.out {
+            None => report::print(operator.render(admin.expose_secret())?.expose_secret())?,
+            Some(path) => {
+                let existing = if self.merge { Existing::Merge } else { Existing::Replace };
+                operator.write(admin.expose_secret(), &path, existing)?;
+                report::note(&format!("wrote {path}\ntry:  kubectl --kubeconfig {path} get nodes"));
+            }
+        }
+        Ok(ExitCode::Done)
+    }
+}
+
+impl From<KubeconfigError> for Error {
+    fn from(error: KubeconfigError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// `host:port` of every API server as seen from the operator: where ssh goes, the API is taken to be as well.
+fn ways(spec: &Spec) -> Vec<(HostName, String)> {
+    let port = endpoint::api_port(spec);
+    spec.with_role(Role::ControlPlane)
+        .map(|host| {
+            let address = match host.address.parse::<std::net::Ipv6Addr>() {
+                Ok(address) => format!("[{address}]:{port}"),
+                Err(_) => format!("{}:{port}", host.address),
+            };
+            (host.name.clone(), address)
+        })
+        .collect()
+}
+
+/// admin.conf from the first control plane that has it.
+pub(super) async fn admin_conf(spec: &Spec, hosts: &dyn Hosts) -> Result<SecretString, Error> {
+    let mut silence = None;
+    for name in spec.with_role(Role::ControlPlane).map(|host| &host.name) {
+        let found = match hosts.host(name).await {
+            Ok(host) => read_files(host.as_ref(), &[ADMIN_CONF]).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(files) => {
+                if let Some(file) = files.get(ADMIN_CONF) {
+                    return Ok(SecretString::from(String::from_utf8_lossy(file.contents.expose_secret()).into_owned()));
+                }
+            }
+            Err(error) => silence = Some(error),
+        }
+    }
+    Err(match silence {
+        Some(error) => error.into(),
+        None => Error::failed(format!("no control plane of {} has {ADMIN_CONF}: the cluster is not built yet", spec.name))
+            .next("kubewright apply -f cluster.yaml"),
+    })
+}

@@ -1,0 +1,124 @@
+//! The command line: one file per command, each turning arguments into a request and the answer into text and an
+//! exit code. Arguments end here.
+
+mod apply;
+mod completions;
+mod init;
+mod kubeconfig;
+mod ops;
+mod plan;
+mod planning;
+mod run;
+mod status;
+mod validate;
+mod version;
+mod world;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::error::{Error, ExitCode};
+use crate::report;
+use world::World;
+
+/// Builds, upgrades, repairs and restores Kubernetes clusters over SSH.
+///
+/// Every command plans before it acts, says what it waits for, and goes on exactly where it stopped.
+#[derive(Debug, Parser)]
+#[command(name = "kubewright", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// How to print: text for people, json for machines (one value or event a line)
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Answer yes to "Run it now?"
+    #[arg(long, short, global = true)]
+    yes: bool,
+    /// Log what is done to standard error; twice for more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Validate(validate::Validate),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
+    Status(status::Status),
+    #[command(subcommand)]
+    Ops(ops::Ops),
+    Kubeconfig(kubeconfig::Kubeconfig),
+    Version(version::Version),
+    Completions(completions::Completions),
+}
+
+/// Parses the command line, does what it says, and returns how the process is to end.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
+            // Nobody is left to tell if this fails.
+            let _ = error.print();
+            return code;
+        }
+    };
+    log(cli.global.verbose);
+    let json = cli.global.output == Output::Json;
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            report::print_error(&error, json);
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal(format!("no threads to work with: {error}")))?;
+    let world = World::new(cli.global.output, cli.global.yes)?;
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Init(command) => command.run(&world),
+            Command::Validate(command) => command.run(&world),
+            Command::Plan(command) => command.run(&world).await,
+            Command::Apply(command) => command.run(&world).await,
+            Command::Status(command) => command.run(&world).await,
+            Command::Ops(command) => command.run(&world).await,
+            Command::Kubeconfig(command) => command.run(&world).await,
+            Command::Version(command) => command.run(&world),
+            Command::Completions(command) => command.run(),
+        }
+    });
+    // A thread that still makes keys must not hold up a process that was told to stop.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Logs go to standard error and never hold values of scripts; `RUST_LOG` overrides.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "kubewright=info",
+        _ => "kubewright=debug,openssh=debug,kube=info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}

@@ -1,0 +1,58 @@
+//! `kubewright plan`: what would be done, and why; nothing is changed.
+
+use std::path::PathBuf;
+
+use kubewright_core::planner::Outcome;
+
+use super::planning;
+use super::world::World;
+use crate::error::{Error, ExitCode};
+use crate::report::{self, Paint};
+use crate::store;
+
+/// Show what would be done; nothing is changed
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// The spec
+    #[arg(long, short, default_value = "cluster.yaml")]
+    file: PathBuf,
+    /// Save the plan for `kubewright apply PLAN`
+    #[arg(long, short = 'o', value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Plan {
+    pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
+        let planned = planning::plan(world, &self.file).await?;
+        match planned.outcome {
+            Outcome::Blocked { findings } => Err(Error::blocked(findings)),
+            Outcome::Nothing { findings } => {
+                nothing(world, &planned.loaded.spec.name, &findings)?;
+                Ok(ExitCode::NothingToDo)
+            }
+            Outcome::Plan(plan) => {
+                if let Some(path) = self.out {
+                    let text = serde_json::to_vec_pretty(&plan)?;
+                    store::write_atomically(&path, &text, 0o600).map_err(|error| Error::io(&path, error))?;
+                    report::note(&format!("saved {0}; run it:  kubewright apply {0}", path.display()));
+                }
+                if world.json {
+                    report::print(&(report::plan::json(&plan)? + "\n"))?;
+                } else {
+                    let around = report::plan::Around { facts: Some(planned.seeing), file: &self.file.to_string_lossy() };
+                    report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
+                }
+                Ok(ExitCode::ChangesPending)
+            }
+        }
+    }
+}
+
+/// Says that there is nothing to do.
+pub(super) fn nothing(world: &World, cluster: &str, findings: &[kubewright_core::finding::Finding]) -> Result<(), Error> {
+    if world.json {
+        return report::print_json(&serde_json::json!({ "event": "nothingToDo", "cluster": cluster, "findings": findings }));
+    }
+    report::print(&report::plan::findings(findings, Paint::stdout()))?;
+    report::print(&format!("{cluster} is as the spec says; nothing to do.\n"))
+}

@@ -1,0 +1,192 @@
+//! Runs an operation under lock, mirror and live view. Shared by `apply` and `ops resume`.
+
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kubewright_core::facts::lock::Holder;
+use kubewright_core::ids::HostName;
+use kubewright_core::journal::{self, Event};
+use kubewright_core::plan::Plan;
+use kubewright_core::progress::News;
+use kubewright_core::spec::Role;
+use kubewright_core::summary;
+use tokio::sync::{OnceCell, mpsc};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::world::World;
+use crate::error::{Error, ErrorKind, ExitCode};
+use crate::exec::cancel::Cancel;
+use crate::exec::driver::{End, Run};
+use crate::exec::hands::Hands;
+use crate::exec::lock::{Lock, LockError};
+use crate::exec::mirror::{Mirror, Origin};
+use crate::exec::{Breakage, Broken};
+use crate::ports::{HostError, Hosts};
+use crate::report::{self, Paint};
+use crate::store::{Journal, Operation, StoreError};
+
+/// A sign of life this often; `core::takeover::QUIET` allows for four missed ones.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// The answer to "Run it now?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// Yes.
+    Given,
+    /// No.
+    Refused,
+}
+
+/// Runs an operation to its end, its stop or its failure.
+///
+/// # Errors
+/// [`Error`] that says what is safe now and how to go on.
+pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, forced: bool) -> Result<ExitCode, Error> {
+    let Operation { plan, facts, journal, folder, secrets, lock: _held_until_the_end } = operation;
+    let control_planes: Vec<HostName> = plan.spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
+    let lock = Lock::take(hosts.as_ref(), &control_planes, holder(world, &plan), world.clock.as_ref(), forced).await?;
+
+    let (notes, notices) = mpsc::unbounded_channel();
+    let origin = Origin {
+        operation: plan.operation.clone(),
+        fence: lock.fence,
+        plan: serde_json::to_vec_pretty(&plan)?.into(),
+        facts: serde_json::to_vec_pretty(&facts)?.into(),
+    };
+    let mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
+    let hands = Hands {
+        plan: plan.clone(),
+        facts,
+        hosts,
+        fence: lock.fence,
+        secrets,
+        clock: world.clock.clone(),
+        mirror: mirror.sender(),
+        keys: OnceCell::new(),
+        api: OnceCell::new(),
+    };
+    let outcome = drive(world, &hands, journal, &lock, notices).await;
+    // The mirror writes its last line once nobody can send another.
+    drop(hands);
+    mirror.finish().await;
+
+    let details = folder.display().to_string();
+    let (end, story) = outcome.map_err(|error| error.details(&details))?;
+    match end {
+        End::Finished => {
+            lock.release().await;
+            finished(world, &story)?;
+            Ok(ExitCode::Done)
+        }
+        End::Stopped | End::Abandoned { .. } => Err(Error::stopped(&story)),
+        End::Broken(broken) => Err(explain(&broken, &story).details(details)),
+    }
+}
+
+fn holder(world: &World, plan: &Plan) -> Holder {
+    let now = world.clock.now();
+    Holder {
+        operation: plan.operation.clone(),
+        cluster: plan.spec.name.clone(),
+        holder: world.operator(),
+        pid: process::id(),
+        since: now,
+        doing: "beginning".into(),
+        seen: now,
+    }
+}
+
+/// Drives the run with signals, heartbeat and notes around it; also what its journal tells in the end.
+async fn drive(
+    world: &World,
+    hands: &Hands,
+    journal: Journal,
+    lock: &Lock,
+    mut notices: mpsc::UnboundedReceiver<String>,
+) -> Result<(End, summary::Run), Error> {
+    let plan = &hands.plan;
+    let accepted = journal.status().accepted;
+    let past = journal::read(journal.bytes())?.records;
+    let reporter = report::reporter_for(world.style(), summary::Run::replay(plan, &past)?);
+    let run = Run::new(plan, journal, hands, reporter.as_ref(), world.clock.as_ref());
+    if !accepted {
+        let plan_digest = plan.digest()?;
+        run.record(Event::Accepted { operation: plan.operation.clone(), plan_digest, by: world.operator() })?;
+    }
+    run.record(Event::TakenUp { by: world.operator(), fence: lock.fence })?;
+
+    let cancel = Cancel::default();
+    cancel.on_signals();
+    let mut drive = std::pin::pin!(run.drive(&cancel));
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut drive => break outcome.map_err(Error::from),
+            Some(note) = notices.recv() => run.tell(News::Note { text: note }),
+            _ = heartbeat.tick() => {
+                if let Err(fenced @ HostError::Fenced { .. }) = lock.renew("running steps", world.clock.as_ref()).await {
+                    break Err(Error::from(fenced));
+                }
+            }
+        }
+    };
+    reporter.close();
+    let records = journal::read(run.journal().bytes())?.records;
+    let story = summary::Run::replay(plan, &records)?;
+    match outcome {
+        Ok(end) => Ok((end, story)),
+        Err(error) => Err(error.during(&story)),
+    }
+}
+
+fn finished(world: &World, story: &summary::Run) -> Result<(), Error> {
+    if world.json {
+        return Ok(());
+    }
+    let around = report::finish::Around { kubeconfig: None };
+    report::print(&report::finish::done(story, &around, Paint::stdout()))
+}
+
+/// The first thing that broke, in the words for it; a takeover outweighs all others.
+fn explain(broken: &[Broken], story: &summary::Run) -> Error {
+    let fenced = broken.iter().find(|broken| matches!(&broken.what, Breakage::Failed(failure) if failure.fenced));
+    match fenced.or(broken.first()) {
+        None => Error::internal("a run broke without a broken step".to_owned()),
+        Some(Broken { step, what }) => match what {
+            Breakage::Failed(failure) if failure.fenced => Error::locked(failure.text.clone()),
+            Breakage::Failed(failure) => {
+                let error = Error::step_failed(story, step, &failure.text);
+                error.hint(failure.hint.as_deref())
+            }
+            Breakage::Guard(why) => Error::guard_failed(story, step, why),
+            Breakage::InDoubt(why) => Error::step_in_doubt(story, step, why),
+        },
+    }
+}
+
+impl From<LockError> for Error {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Held(held) => held.into(),
+            LockError::NoMajority { ref reasons, .. } => {
+                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                Self::new(ErrorKind::Blocked, "LOCK", error.to_string()).lines(reasons.iter().map(String::as_str))
+            }
+            LockError::Overtaken => Self::locked(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Io { path, source } => Self::io(&path, source),
+            StoreError::Unknown { .. } | StoreError::Ambiguous { .. } => Self::usage(error.to_string()).next("kubewright ops list"),
+            StoreError::Busy(_) => Self::locked(error.to_string()),
+            StoreError::Format { .. } => Self::usage(error.to_string()),
+            StoreError::Damaged { .. } | StoreError::Journal { .. } => Self::in_doubt(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `kubewright status`: how the cluster is, asked of its hosts and of every API server by itself.
+
+use std::path::PathBuf;
+
+use futures::future::join_all;
+use kubewright_core::facts::Facts;
+use kubewright_core::ids::HostName;
+use kubewright_core::spec::{Role, Spec};
+use kubewright_core::summary::{ClusterStatus, MemberLine, NodeLine};
+use secrecy::ExposeSecret;
+
+use super::kubeconfig::admin_conf;
+use super::world::World;
+use crate::error::{Error, ExitCode};
+use crate::exec::objects::api;
+use crate::facts::{Questions, gather};
+use crate::kube::{ClusterApi, Credentials};
+use crate::ports::KubeApi;
+use crate::report::{self, Paint};
+
+/// Show how the cluster is
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// The spec
+    #[arg(long, short, default_value = "cluster.yaml")]
+    file: PathBuf,
+}
+
+impl Status {
+    pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
+        let spec = world.load(&self.file)?.spec;
+        let hosts = world.connect(&spec)?;
+        let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
+        let questions = Questions::default();
+        let (facts, admin) = tokio::join!(gather(hosts.as_ref(), &names, &questions), admin_conf(&spec, hosts.as_ref()));
+        let mut status = from_facts(&spec, &facts);
+        match admin {
+            Ok(admin) => {
+                let credentials = Credentials::from_kubeconfig(admin.expose_secret())?;
+                let api = api(&spec, hosts, &credentials)?;
+                ask(&spec, &api, &mut status).await;
+            }
+            Err(error) => status.remarks.push(error.to_string()),
+        }
+        if world.json {
+            report::print_json(&status)?;
+        } else {
+            report::print(&report::ops::status(&status, world.clock.now(), report::width(), Paint::stdout()))?;
+        }
+        Ok(ExitCode::Done)
+    }
+}
+
+/// What hosts tell without any API.
+fn from_facts(spec: &Spec, facts: &Facts) -> ClusterStatus {
+    let mut status = ClusterStatus {
+        cluster: spec.name.clone(),
+        wanted: Some(spec.kubernetes.version.to_string()),
+        ..ClusterStatus::default()
+    };
+    let mut holders = Vec::new();
+    for host in &spec.hosts {
+        let Some(seen) = facts.host(&host.name) else {
+            let why = facts.hosts.get(&host.name).and_then(|fact| fact.why()).unwrap_or("no answer");
+            status.remarks.push(format!("{} cannot be reached: {why}", host.name));
+            continue;
+        };
+        match seen.record.known() {
+            Some(record) if record.cluster != spec.name => {
+                status.remarks.push(format!("{} belongs to the cluster {}", host.name, record.cluster));
+            }
+            Some(record) if !record.settled => {
+                status.operation = Some(record.operation.clone());
+                status.remarks.push(format!("{} was claimed by operation {}, which has not finished", host.name, record.operation));
+            }
+            Some(record) => status.operation = Some(record.operation.clone()),
+            None => status.remarks.push(format!("{} is bare: no operation of ours was finished on it", host.name)),
+        }
+        holders.extend(seen.lock.known().and_then(|lock| lock.holder.clone()));
+    }
+    if let Some(holder) = holders.into_iter().max_by_key(|holder| holder.seen) {
+        status.operation_seen = Some(holder.seen);
+        status.operation = Some(holder.operation.clone());
+        status.remarks.push(format!(
+            "{} holds the lock for operation {} since {}",
+            holder.holder, holder.operation, holder.since
+        ));
+    }
+    status
+}
+
+/// What the API tells: versions and nodes from any control plane, health from each by itself.
+async fn ask(spec: &Spec, api: &ClusterApi, status: &mut ClusterStatus) {
+    let members = join_all(spec.with_role(Role::ControlPlane).map(|host| async {
+        let failing = match api.only(&host.name) {
+            Some(one) => one.ready().await.map(|readiness| readiness.failing).map_err(|error| error.to_string()),
+            None => Err("it is no control plane".to_owned()),
+        };
+        MemberLine {
+            host: host.name.clone(),
+            has_member: host.is(Role::Etcd),
+            etcd: match &failing {
+                Ok(failing) => failing.iter().find(|check| check.starts_with("etcd")).cloned(),
+                Err(_) => Some("its API server cannot be asked".to_owned()),
+            },
+            api: match failing {
+                Ok(failing) if failing.is_empty() => None,
+                Ok(failing) => Some(failing.join(", ")),
+                Err(why) => Some(why),
+            },
+        }
+    }));
+    let (members, version, nodes) = tokio::join!(members, api.version(), api.nodes());
+    status.members = members;
+    match version {
+        Ok(version) => status.version = Some(version.to_string()),
+        Err(error) => status.remarks.push(error.to_string()),
+    }
+    match nodes {
+        Ok(nodes) => {
+            for host in spec.hosts.iter().filter(|host| !nodes.iter().any(|node| node.name == host.name)) {
+                status.remarks.push(format!("{} is no node of the cluster", host.name));
+            }
+            status.nodes = nodes
+                .into_iter()
+                .map(|node| NodeLine {
+                    name: node.name,
+                    roles: node.roles,
+                    not_ready: node.not_ready,
+                    schedulable: node.schedulable,
+                    kubelet: node.kubelet,
+                    address: node.addresses.into_iter().next().unwrap_or_default(),
+                    runtime: node.container_runtime,
+                })
+                .collect();
+        }
+        Err(error) => status.remarks.push(error.to_string()),
+    }
+}

@@ -1,0 +1,30 @@
+//! `kubewright validate`: the spec alone, nothing is contacted.
+
+use std::path::PathBuf;
+
+use super::world::World;
+use crate::error::{Error, ExitCode};
+use crate::report::{self, Paint, diagnostics};
+
+/// Check a spec; nothing is contacted
+#[derive(Debug, clap::Args)]
+pub struct Validate {
+    /// The spec
+    #[arg(long, short, default_value = "cluster.yaml")]
+    file: PathBuf,
+}
+
+impl Validate {
+    pub(super) fn run(self, world: &World) -> Result<ExitCode, Error> {
+        let loaded = world.load(&self.file)?;
+        if world.json {
+            report::print_json(&serde_json::json!({ "findings": loaded.findings, "spec": loaded.spec }))?;
+            return Ok(ExitCode::Done);
+        }
+        if !loaded.findings.is_empty() {
+            report::print(&diagnostics::draw(&loaded.source, &loaded.findings, Paint::stdout()))?;
+        }
+        report::print(&format!("{} is valid: {} hosts, Kubernetes {}\n", self.file.display(), loaded.spec.hosts.len(), loaded.spec.kubernetes.version))?;
+        Ok(ExitCode::Done)
+    }
+}

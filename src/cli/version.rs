@@ -1,0 +1,21 @@
+//! `kubewright version`.
+
+use super::world::World;
+use crate::error::{Error, ExitCode};
+use crate::report;
+
+/// Print the version and the Kubernetes minors that are proved
+#[derive(Debug, clap::Args)]
+pub struct Version {}
+
+impl Version {
+    pub(super) fn run(self, world: &World) -> Result<ExitCode, Error> {
+        let minors: Vec<String> = kubewright_core::version::PROVEN.iter().map(ToString::to_string).collect();
+        if world.json {
+            report::print_json(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "provenMinors": minors }))?;
+        } else {
+            report::print(&format!("kubewright {}\nKubernetes {} proved\n", env!("CARGO_PKG_VERSION"), minors.join(", ")))?;
+        }
+        Ok(ExitCode::Done)
+    }
+}

@@ -1,0 +1,115 @@
+//! What every command works with: the state folder, the clock, the terminal, the way to hosts.
+
+use std::env;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kubewright_core::finding::{Severity, worst};
+use kubewright_core::spec::{Reading, Source, Spec, read};
+use secrecy::SecretString;
+
+use super::Output;
+use crate::error::Error;
+use crate::host::ssh::SshHosts;
+use crate::ports::{Clock, Hosts, SystemClock};
+use crate::report::{Paint, Style, diagnostics};
+use crate::store::Operations;
+
+/// Password for sudo on hosts whose user needs one.
+const SUDO_PASSWORD: &str = "KUBEWRIGHT_SUDO_PASSWORD";
+
+/// What every command works with.
+pub struct World {
+    /// Whether machines read our output.
+    pub json: bool,
+    /// Whether the user said yes beforehand.
+    pub yes: bool,
+    /// Operations kept on this machine.
+    pub operations: Operations,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    sudo_password: Option<SecretString>,
+}
+
+/// A spec that validation lets pass, and where its values stand.
+pub struct Loaded {
+    /// What is wanted.
+    pub spec: Spec,
+    /// The text it came from.
+    pub source: Source,
+    /// What does not block.
+    pub findings: Vec<kubewright_core::finding::Finding>,
+}
+
+impl World {
+    /// From environment and global options.
+    ///
+    /// # Errors
+    /// Where there is no folder for state.
+    pub fn new(output: Output, yes: bool) -> Result<Self, Error> {
+        Ok(Self {
+            json: output == Output::Json,
+            yes,
+            operations: Operations::new(state_folder()?),
+            clock: Arc::new(SystemClock),
+            sudo_password: env::var(SUDO_PASSWORD).ok().map(SecretString::from),
+        })
+    }
+
+    /// How a run is shown.
+    pub fn style(&self) -> Style {
+        Style::detect(self.json)
+    }
+
+    /// Whether somebody can be asked.
+    pub fn is_interactive(&self) -> bool {
+        !self.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Reads and validates a spec file.
+    ///
+    /// # Errors
+    /// With every finding drawn on its line, where one of them blocks.
+    pub fn load(&self, file: &Path) -> Result<Loaded, Error> {
+        let text = fs::read_to_string(file).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::io(file, error);
+            if missing { error.next("kubewright init > cluster.yaml") } else { error }
+        })?;
+        let Reading { spec, source, findings } = read(&file.to_string_lossy(), &text);
+        match spec {
+            Some(spec) if worst(&findings) != Some(Severity::Blocks) => Ok(Loaded { spec, source, findings }),
+            _ => {
+                let drawn = diagnostics::draw(&source, &findings, Paint::stderr());
+                Err(Error::spec(findings, drawn))
+            }
+        }
+    }
+
+    /// Connections to the hosts of a spec; made on first use.
+    ///
+    /// # Errors
+    /// Where no folder for control sockets can be made.
+    pub fn connect(&self, spec: &Spec) -> Result<Arc<dyn Hosts>, Error> {
+        let hosts = SshHosts::of_spec(spec, self.sudo_password.as_ref()).map_err(|error| Error::io(&env::temp_dir(), error))?;
+        Ok(Arc::new(hosts))
+    }
+
+    /// `user@machine`, for locks and journals.
+    pub fn operator(&self) -> String {
+        let user = env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "root".into());
+        let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{user}@{}", machine.trim())
+    }
+}
+
+/// `$XDG_STATE_HOME/kubewright`, by default `~/.local/state/kubewright`.
+fn state_folder() -> Result<PathBuf, Error> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_STATE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("kubewright"))
+        .ok_or_else(|| Error::usage("neither XDG_STATE_HOME nor HOME is set: there is no place for state"))
+}

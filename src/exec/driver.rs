@@ -1,0 +1,202 @@
+//! The loop: what may begin now begins, behind guard and journal; what ends is recorded; what breaks ends the run
+//! in good order. It improvises nothing.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kubewright_core::ids::StepId;
+use kubewright_core::journal::{self, Event, StepState};
+use kubewright_core::plan::{Plan, Probe, Step};
+use kubewright_core::progress::{FORMAT, News, Progress};
+
+use super::cancel::Cancel;
+use super::{Breakage, Broken, Effects, Failure, Verdict};
+use crate::ports::Clock;
+use crate::report::Reporter;
+use crate::store::{Journal, JournalError};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every step is done.
+    Finished,
+    /// The user asked to stop and every running step was ended first.
+    Stopped,
+    /// The user asked twice: these steps may still run on their hosts.
+    Abandoned {
+        /// In doubt until resumed.
+        running: Vec<StepId>,
+    },
+    /// Steps broke; the others that were running have ended.
+    Broken(Vec<Broken>),
+}
+
+/// One run of one plan.
+pub struct Run<'a> {
+    plan: &'a Plan,
+    journal: Mutex<Journal>,
+    effects: &'a dyn Effects,
+    reporter: &'a dyn Reporter,
+    clock: &'a dyn Clock,
+    told: Mutex<u64>,
+}
+
+impl<'a> Run<'a> {
+    /// A run that goes on where the journal stands.
+    pub fn new(
+        plan: &'a Plan,
+        journal: Journal,
+        effects: &'a dyn Effects,
+        reporter: &'a dyn Reporter,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        Self { plan, journal: Mutex::new(journal), effects, reporter, clock, told: Mutex::new(0) }
+    }
+
+    /// Runs to an end.
+    ///
+    /// # Errors
+    /// [`JournalError`] where the journal cannot be written: the run ends at once, as after a crash.
+    pub async fn drive(&self, cancel: &Cancel) -> Result<End, JournalError> {
+        let mut running: FuturesUnordered<_> = FuturesUnordered::new();
+        let mut names: BTreeSet<StepId> = BTreeSet::new();
+        let mut broken: Vec<Broken> = Vec::new();
+        let mut told_stopping = false;
+        loop {
+            if broken.is_empty() && !cancel.is_stopping() {
+                for step in self.startable(&names) {
+                    names.insert(step.id.clone());
+                    running.push(async move { (step, self.one(step).await) });
+                }
+            } else if cancel.is_stopping() && !told_stopping {
+                told_stopping = true;
+                self.tell(News::Stopping { steps: names.iter().cloned().collect() });
+            }
+            if names.is_empty() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                Some((step, outcome)) = running.next() => {
+                    names.remove(&step.id);
+                    match outcome {
+                        Ok(()) => {}
+                        Err(Stop::Broken(what)) => broken.push(Broken { step: step.id.clone(), what }),
+                        Err(Stop::Journal(error)) => return Err(error),
+                    }
+                }
+                () = cancel.stopping(), if !told_stopping => {}
+                () = cancel.abandoned() => {
+                    return Ok(End::Abandoned { running: names.into_iter().collect() });
+                }
+            }
+        }
+        self.end(broken)
+    }
+
+    fn end(&self, broken: Vec<Broken>) -> Result<End, JournalError> {
+        if !broken.is_empty() {
+            let why = broken.iter().map(|broken| broken.step.as_str()).collect::<Vec<_>>().join(", ");
+            self.record(Event::Paused { why: format!("{why} did not succeed") })?;
+            return Ok(End::Broken(broken));
+        }
+        if self.journal().status().done() < self.plan.steps.len() {
+            self.record(Event::Paused { why: "stopped by the user".into() })?;
+            return Ok(End::Stopped);
+        }
+        if !self.journal().status().finished {
+            self.record(Event::Finished)?;
+        }
+        Ok(End::Finished)
+    }
+
+    fn startable(&self, running: &BTreeSet<StepId>) -> Vec<&'a Step> {
+        journal::ready(self.plan, self.journal().status(), running)
+    }
+
+    /// One step: probe where in doubt, guards, started on disk, effect, succeeded on disk.
+    async fn one(&self, step: &Step) -> Result<(), Stop> {
+        let attempt = match self.journal().status().steps.get(&step.id) {
+            Some(StepState::Started { attempt } | StepState::Failed { attempt, .. }) => Some(*attempt),
+            _ => None,
+        };
+        if let Some(attempt) = attempt
+            && step.probe != Probe::Repeatable
+        {
+            match self.effects.probe(step, attempt).await {
+                Ok(Verdict::Done) => return Ok(self.record(Event::StepFoundDone { step: step.id.clone() })?),
+                Ok(Verdict::NotDone) => {}
+                Ok(Verdict::Unknown(why)) => return Err(Stop::Broken(Breakage::InDoubt(why))),
+                Err(failure) => return Err(Stop::Broken(Breakage::Failed(failure))),
+            }
+        }
+        match self.effects.guards(&step.guards).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => {
+                self.record(Event::GuardFailed { step: step.id.clone(), why: why.clone() })?;
+                return Err(Stop::Broken(Breakage::Guard(why)));
+            }
+            Err(failure) => return Err(Stop::Broken(Breakage::Failed(failure))),
+        }
+        let attempt = attempt.unwrap_or(0) + 1;
+        self.record(Event::StepStarted { step: step.id.clone(), attempt })?;
+        let mut telling = |text: &str| self.tell(News::Doing { step: step.id.clone(), text: text.to_owned() });
+        let effect = self.effects.perform(step, attempt, &mut telling);
+        let outcome = match tokio::time::timeout(Duration::from_secs(step.deadline_seconds.into()), effect).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::new(format!("no end within {} s", step.deadline_seconds))),
+        };
+        match outcome {
+            Ok(()) => Ok(self.record(Event::StepSucceeded { step: step.id.clone(), attempt })?),
+            Err(failure) => {
+                self.record(Event::StepFailed { step: step.id.clone(), attempt, error: failure.text.clone() })?;
+                Err(Stop::Broken(Breakage::Failed(failure)))
+            }
+        }
+    }
+
+    /// Records an event, tells the mirror and the reader.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn record(&self, event: Event) -> Result<(), JournalError> {
+        {
+            let mut journal = self.journal();
+            journal.record(self.clock.now(), &event)?;
+            self.effects.recorded(journal.bytes());
+        }
+        self.tell(News::Recorded { record: event });
+        Ok(())
+    }
+
+    /// Tells the reader something.
+    pub fn tell(&self, news: News) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress =
+            Progress { v: FORMAT, seq: *told, at: self.clock.now(), op: self.plan.operation.clone(), news };
+        *told += 1;
+        self.reporter.event(&progress);
+    }
+
+    /// The journal as it stands.
+    pub fn journal(&self) -> MutexGuard<'_, Journal> {
+        // A panic while holding it cannot leave half an event: an event is complete or the run is over.
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why one step's future ended without success.
+enum Stop {
+    Broken(Breakage),
+    Journal(JournalError),
+}
+
+impl From<JournalError> for Stop {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+

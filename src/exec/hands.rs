@@ -1,0 +1,206 @@
+//! Does what steps say, on real hosts or on fakes of them. One file per family of steps; here is what they share.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use kubewright_core::facts::{Facts, HostFacts};
+use kubewright_core::guard::Guard;
+use kubewright_core::ids::HostName;
+use kubewright_core::plan::{Plan, Step, StepKind, Target};
+use kubewright_core::spec::Host as HostSpec;
+use tokio::sync::OnceCell;
+
+use super::keys::Keys;
+use super::mirror::MirrorSender;
+use super::{Effects, Failure, Telling, Verdict, files, keys, objects, prepare, settle, start};
+use crate::facts::{Questions, gather};
+use crate::host::unit::{UnitEnd, UnitName, UnitState, run_unit, unit_state};
+use crate::kube::ClusterApi;
+use crate::ports::{Clock, Host, HostError, Hosts, Script};
+use crate::store::Secrets;
+
+/// Everything a step may reach for.
+pub struct Hands {
+    /// What is being done.
+    pub plan: Plan,
+    /// What was seen when it was planned.
+    pub facts: Facts,
+    /// The machines.
+    pub hosts: Arc<dyn Hosts>,
+    /// Our fence number.
+    pub fence: u64,
+    /// Where keys are kept until the cluster holds them.
+    pub secrets: Secrets,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the journal is copied to.
+    pub mirror: MirrorSender,
+    /// The keys, once made or found.
+    pub keys: OnceCell<Keys>,
+    /// The API, once it answers.
+    pub api: OnceCell<ClusterApi>,
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self {
+            text: error.to_string(),
+            hint: error.hint().map(str::to_owned),
+            fenced: matches!(error, HostError::Fenced { .. }),
+        }
+    }
+}
+
+impl Hands {
+    /// The connected host that a step is about.
+    ///
+    /// # Errors
+    /// [`Failure`] where the step is about no host, or it cannot be reached.
+    pub async fn host(&self, step: &Step) -> Result<(Arc<dyn Host>, &HostSpec), Failure> {
+        let Target::Host(name) = &step.target else {
+            return Err(Failure::new(format!("{} names no host", step.id)));
+        };
+        let spec = self.plan.spec.host(name).ok_or_else(|| Failure::new(format!("{name} is not in the spec")))?;
+        Ok((self.hosts.host(name).await?, spec))
+    }
+
+    /// What was seen of a host at planning time.
+    ///
+    /// # Errors
+    /// [`Failure`] where nothing was seen of it, which no planner lets pass.
+    pub fn seen(&self, host: &HostName) -> Result<&HostFacts, Failure> {
+        self.facts
+            .hosts
+            .get(host)
+            .and_then(|fact| fact.known())
+            .ok_or_else(|| Failure::new(format!("nothing is known of {host}")))
+    }
+
+    /// The keys of this operation, from memory, this machine or a control plane.
+    ///
+    /// # Errors
+    /// [`Failure`] where they were never made.
+    pub async fn keys(&self) -> Result<&Keys, Failure> {
+        self.keys
+            .get_or_try_init(|| async {
+                keys::find(self).await?.ok_or_else(|| Failure::new("the keys of this operation are neither here nor on a control plane"))
+            })
+            .await
+    }
+
+    /// Runs a script as the unit of a step and explains how it ended.
+    ///
+    /// # Errors
+    /// [`Failure`] with the script's own last lines.
+    pub async fn unit(&self, host: &dyn Host, step: &Step, attempt: u32, script: &Script, telling: Telling<'_>) -> Result<(), Failure> {
+        let name = UnitName { operation: self.plan.operation.clone(), step: step.id.clone(), attempt };
+        let mut lines = |line: &str| {
+            if let Some(text) = line.strip_prefix(":: ") {
+                telling(text);
+            }
+        };
+        let result = run_unit(host, &name, self.fence, script, &mut lines).await?;
+        match result.end {
+            UnitEnd::Finished { status: 0 } => Ok(()),
+            UnitEnd::Finished { status } => Err(Failure::new(format!(
+                "{} on {} ended with status {status}\n{}",
+                script.name,
+                host.name(),
+                last_words(&result.output_tail)
+            ))),
+            UnitEnd::Vanished => Err(Failure::new(format!("{} on {} is gone without a result: was the host restarted?", script.name, host.name()))),
+        }
+    }
+
+    /// What the unit of a try in doubt says, before anything else is asked: still running or finished is an answer.
+    ///
+    /// # Errors
+    /// [`Failure`] where the host cannot be asked.
+    pub async fn unit_verdict(&self, host: &dyn Host, step: &Step, attempt: u32) -> Result<Option<Verdict>, Failure> {
+        let name = UnitName { operation: self.plan.operation.clone(), step: step.id.clone(), attempt };
+        match unit_state(host, &name).await? {
+            UnitState::Running => {
+                // Attaching waits for its end; its result then says what it came to.
+                let nothing = Script::new("attach", "");
+                let result = run_unit(host, &name, self.fence, &nothing, &mut |_| {}).await?;
+                Ok((result.end == UnitEnd::Finished { status: 0 }).then_some(Verdict::Done))
+            }
+            UnitState::Finished { status: 0 } => Ok(Some(Verdict::Done)),
+            UnitState::Finished { .. } | UnitState::Vanished | UnitState::Absent => Ok(None),
+        }
+    }
+}
+
+/// The last lines of an output, with our progress marks taken away.
+fn last_words(output: &str) -> String {
+    /// As many as fit on a terminal together with the advice.
+    const LINES: usize = 15;
+    let lines: Vec<&str> = output.lines().filter(|line| !line.starts_with(":: ")).collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+#[async_trait]
+impl Effects for Hands {
+    async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
+        let mut names: Vec<HostName> = guards.iter().map(|guard| guard.host().clone()).collect();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(Ok(()));
+        }
+        let facts = gather(self.hosts.as_ref(), &names, &Questions::default()).await;
+        for guard in guards {
+            let fact = facts.hosts.get(guard.host());
+            let Some(seen) = fact.and_then(|fact| fact.known()) else {
+                let why = fact.and_then(|fact| fact.why()).unwrap_or("no answer");
+                return Err(Failure::new(format!("{} cannot be asked: {why}", guard.host())));
+            };
+            if let Err(why) = guard.check(seen) {
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn probe(&self, step: &Step, attempt: u32) -> Result<Verdict, Failure> {
+        let (host, spec) = self.host(step).await?;
+        if let Some(verdict) = self.unit_verdict(host.as_ref(), step, attempt).await? {
+            return Ok(verdict);
+        }
+        match &step.kind {
+            StepKind::PrepareHost(preparation) => prepare::probe(self, host.as_ref(), preparation).await,
+            StepKind::StartControlPlane => start::probe_control_plane(self, host.as_ref(), spec).await,
+            StepKind::StartWorker => start::probe_worker(self, host.as_ref(), spec).await,
+            _ => Ok(Verdict::NotDone),
+        }
+    }
+
+    async fn perform(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
+        match &step.kind {
+            StepKind::MakeKeys { keep_on } => keys::make(self, keep_on, telling).await,
+            StepKind::PrepareHost(preparation) => prepare::perform(self, step, attempt, preparation, telling).await,
+            StepKind::PlaceFiles { initial_cluster_token } => files::place(self, step, initial_cluster_token, telling).await,
+            StepKind::StartControlPlane => start::control_plane(self, step, attempt, telling).await,
+            StepKind::StartWorker => start::worker(self, step, attempt, telling).await,
+            StepKind::ApplyObjects { group } => objects::apply(self, *group, telling).await,
+            StepKind::MarkNode => objects::mark(self, step, telling).await,
+            StepKind::Prove { nodes } => objects::prove(self, step, nodes, telling).await,
+            StepKind::Settle { hosts } => settle::settle(self, hosts, telling).await,
+        }
+    }
+
+    fn recorded(&self, journal: &[u8]) {
+        self.mirror.send(journal);
+    }
+}
+
+/// Runs one thing on many hosts at once; the first failure after all have ended.
+///
+/// # Errors
+/// The first failure.
+pub async fn on_all<'a, F>(hosts: &'a [HostName], each: impl Fn(&'a HostName) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>> + 'a,
+{
+    join_all(hosts.iter().map(each)).await.into_iter().collect()
+}

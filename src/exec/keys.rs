@@ -1,0 +1,257 @@
+//! The keys of a new cluster: made once, kept in the secret store and on the control planes, found again by whoever
+//! resumes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kubewright_certs::cluster::{Authorities, ClusterPki, Host as PkiHost, PkiFile, Roles};
+use kubewright_certs::key::KeyAlgorithm;
+use kubewright_certs::names::Endpoint;
+use kubewright_certs::profile::{KubernetesVersion, Validity};
+use kubewright_core::ids::{HostName, OperationId};
+use kubewright_core::quorum::has_quorum;
+use kubewright_core::spec::{EncryptionAlgorithm, EndpointMode, Host, Role, Spec};
+use kubewright_manifests::{endpoint, network};
+use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::hands::Hands;
+use super::{Failure, Telling};
+use crate::host::files::{RemoteFile, put_files, read_files};
+
+/// Name of the bundle in the secret store.
+const BUNDLE: &str = "keys.json";
+/// Path of the kubeconfig that every control-plane step of a bootstrap acts with: RBAC cannot lock it out
+/// (kubeadm's `super-admin.conf`, since 1.29).
+const SUPER_ADMIN: &str = "/etc/kubernetes/super-admin.conf";
+/// The cluster authority's certificate, on every host.
+const AUTHORITY: &str = "/etc/kubernetes/pki/ca.crt";
+
+/// Every key and certificate, by host and final path.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Keys {
+    hosts: BTreeMap<HostName, Vec<KeptFile>>,
+}
+
+/// One file with a key in it, or beside one.
+#[derive(Clone, Serialize, Deserialize)]
+struct KeptFile {
+    path: String,
+    mode: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<Zeroizing<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+impl Keys {
+    /// The files of one host, ready to be put.
+    ///
+    /// # Errors
+    /// [`Failure`] for a host that had no keys made.
+    pub fn of(&self, host: &HostName) -> Result<Vec<RemoteFile>, Failure> {
+        let files = self.hosts.get(host).ok_or_else(|| Failure::new(format!("no keys were made for {host}")))?;
+        Ok(files
+            .iter()
+            .map(|file| match (&file.link, &file.text) {
+                (Some(target), _) => RemoteFile::link(&file.path, target),
+                (None, text) => {
+                    let text = text.as_ref().map(|text| text.as_str()).unwrap_or_default();
+                    RemoteFile::secret(&file.path, file.mode, SecretString::from(text))
+                }
+            })
+            .collect())
+    }
+
+    /// The kubeconfig that acts before there is any RBAC.
+    ///
+    /// # Errors
+    /// [`Failure`] where no host has it.
+    pub fn super_admin(&self) -> Result<&str, Failure> {
+        self.text(SUPER_ADMIN)
+    }
+
+    /// The cluster authority's certificate.
+    ///
+    /// # Errors
+    /// [`Failure`] where no host has it.
+    pub fn authority(&self) -> Result<&str, Failure> {
+        self.text(AUTHORITY)
+    }
+
+    /// The text at a path that is the same on every host that has it.
+    fn text(&self, path: &str) -> Result<&str, Failure> {
+        let mut texts = self.hosts.values().flatten().filter(|file| file.path == path).filter_map(|file| file.text.as_ref());
+        texts.next().map(|text| text.as_str()).ok_or_else(|| Failure::new(format!("the keys hold no {path}")))
+    }
+
+    fn count(&self) -> usize {
+        self.hosts.values().map(Vec::len).sum()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+        serde_json::from_slice(bytes).map_err(|error| Failure::new(format!("the kept keys cannot be read: {error}")))
+    }
+}
+
+/// Where a control plane keeps its copy.
+pub fn remote_path(operation: &OperationId) -> String {
+    format!("/var/lib/kubewright/secrets/{operation}/{BUNDLE}")
+}
+
+/// The keys of this operation, if they were made: from this machine, else from any control plane.
+///
+/// # Errors
+/// [`Failure`] where they exist and cannot be read.
+pub async fn find(hands: &Hands) -> Result<Option<Keys>, Failure> {
+    if let Some(bytes) = load(hands)? {
+        return Keys::parse(&bytes).map(Some);
+    }
+    let path = remote_path(&hands.plan.operation);
+    for host in hands.plan.spec.with_role(Role::ControlPlane) {
+        let Ok(connected) = hands.hosts.host(&host.name).await else { continue };
+        let Ok(found) = read_files(connected.as_ref(), &[&path]).await else { continue };
+        if let Some(file) = found.get(&path) {
+            let keys = Keys::parse(file.contents.expose_secret())?;
+            keep(hands, file.contents.expose_secret())?;
+            return Ok(Some(keys));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the keys, unless they were made before, and puts a copy on the control planes.
+///
+/// # Errors
+/// [`Failure`]; nothing uses them before this has succeeded.
+pub async fn make(hands: &Hands, keep_on: &[HostName], telling: Telling<'_>) -> Result<(), Failure> {
+    let keys = match find(hands).await? {
+        Some(keys) => keys,
+        None => {
+            telling("making authorities, certificates and kubeconfigs");
+            let pki = pki(&hands.plan.spec, hands.clock.now())?;
+            // Minutes of processor time for RSA: not on the threads that serve connections.
+            let files = tokio::task::spawn_blocking(move || issue(&pki))
+                .await
+                .map_err(|error| Failure::new(format!("making keys was cut short: {error}")))??;
+            Keys { hosts: files }
+        }
+    };
+    let mut bundle = SecretBox::new(Box::new(
+        serde_json::to_vec(&keys).map_err(|error| Failure::new(format!("the keys cannot be written: {error}")))?,
+    ));
+    keep(hands, bundle.expose_secret())?;
+    let text = SecretString::from(String::from_utf8_lossy(bundle.expose_secret()).into_owned());
+    bundle.expose_secret_mut().clear();
+    let path = remote_path(&hands.plan.operation);
+    telling(&format!("{} files made; copies go to {} control planes", keys.count(), keep_on.len()));
+    let kept = join_all(keep_on.iter().map(|name| {
+        let file = RemoteFile::secret(&path, 0o600, text.clone());
+        async move {
+            let host = hands.hosts.host(name).await?;
+            put_files(host.as_ref(), hands.fence, &[file]).await
+        }
+    }))
+    .await;
+    let copies = kept.iter().filter(|outcome| outcome.is_ok()).count();
+    if !has_quorum(keep_on.len(), copies) {
+        return Err(kept.into_iter().find_map(Result::err).map_or_else(|| Failure::new("no control plane keeps the keys"), Failure::from));
+    }
+    // Somebody else may have asked meanwhile and found the same keys.
+    let _ = hands.keys.set(keys);
+    Ok(())
+}
+
+fn load(hands: &Hands) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    hands.secrets.load(BUNDLE).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn keep(hands: &Hands, bytes: &[u8]) -> Result<(), Failure> {
+    hands.secrets.keep(BUNDLE, bytes).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn issue(pki: &ClusterPki) -> Result<BTreeMap<HostName, Vec<KeptFile>>, Failure> {
+    let refused = |error: kubewright_certs::Error| Failure::new(format!("the certificates cannot be made: {error}"));
+    let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let authorities = Authorities::create(pki.algorithm, pki.validity, pki.now).map_err(refused)?;
+    let files = pki.issue(&authorities, threads).map_err(refused)?;
+    let kept = |file: PkiFile| KeptFile {
+        text: file.expose_text().map(|text| Zeroizing::new(text.to_owned())),
+        link: file.link_target().map(str::to_owned),
+        path: file.path,
+        mode: file.mode,
+    };
+    Ok(files.hosts.into_iter().map(|(host, files)| (HostName::new(host), files.into_iter().map(kept).collect())).collect())
+}
+
+/// What the certificates have to say, from the spec.
+fn pki(spec: &Spec, now: jiff::Timestamp) -> Result<ClusterPki, Failure> {
+    let hours = |hours: u32| Duration::from_secs(u64::from(hours) * 3600);
+    let control_plane_endpoint = match spec.endpoint.mode {
+        EndpointMode::NodeLocal => None,
+        EndpointMode::External | EndpointMode::KubeVip => Some(split(&endpoint::outside(spec))?),
+    };
+    let version = &spec.kubernetes.version;
+    Ok(ClusterPki {
+        cluster_name: spec.name.clone(),
+        version: KubernetesVersion::new(small(version.minor().minor), small(version.patch())),
+        algorithm: match spec.certificates.encryption_algorithm {
+            EncryptionAlgorithm::Rsa2048 => KeyAlgorithm::Rsa2048,
+            EncryptionAlgorithm::Rsa3072 => KeyAlgorithm::Rsa3072,
+            EncryptionAlgorithm::Rsa4096 => KeyAlgorithm::Rsa4096,
+            EncryptionAlgorithm::EcdsaP256 => KeyAlgorithm::EcdsaP256,
+            EncryptionAlgorithm::EcdsaP384 => KeyAlgorithm::EcdsaP384,
+        },
+        validity: Validity {
+            authority: hours(spec.certificates.ca_certificate_validity_hours),
+            leaf: hours(spec.certificates.certificate_validity_hours),
+        },
+        now,
+        service_domain: spec.network.dns_domain.clone(),
+        service_addresses: vec![network::nth(spec.network.service_cidr, 1)],
+        control_plane_endpoint,
+        api_port: endpoint::api_port(spec),
+        extra_api_server_names: spec.api_server.cert_sans.clone(),
+        extra_etcd_server_names: spec.etcd.cert_sans.clone(),
+        extra_etcd_peer_names: spec.etcd.cert_sans.clone(),
+        hosts: spec.hosts.iter().map(|host| pki_host(spec, host)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn pki_host(spec: &Spec, host: &Host) -> Result<PkiHost, Failure> {
+    let mut addresses = vec![host.private_address];
+    let mut dns_names = Vec::new();
+    match host.address.parse::<IpAddr>() {
+        Ok(address) if address != host.private_address => addresses.push(address),
+        Ok(_) => {}
+        Err(_) => dns_names.push(host.address.clone()),
+    }
+    Ok(PkiHost {
+        name: host.name.to_string(),
+        addresses,
+        dns_names,
+        roles: Roles {
+            control_plane: host.is(Role::ControlPlane),
+            etcd: host.is(Role::Etcd),
+            worker: host.is(Role::Worker),
+        },
+        kubelet_api_server: Some(split(&endpoint::for_kubelet(spec, host))?),
+    })
+}
+
+/// `https://host:port` or `host:port` in its parts.
+fn split(url: &str) -> Result<Endpoint, Failure> {
+    let bad = || Failure::new(format!("`{url}` is not an address of an API server"));
+    let (host, port) = url.trim_start_matches("https://").rsplit_once(':').ok_or_else(bad)?;
+    Endpoint::new(host.trim_matches(['[', ']']), port.parse().map_err(|_| bad())?).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Minors and patches are small numbers; one that is not is no version we know anything about.
+fn small(number: u64) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,74 @@
+//! Kubelets of control planes and workers: started, waited for on the host itself, proved there.
+
+use kubewright_core::plan::Step;
+use kubewright_core::spec::{EndpointMode, Host as HostSpec, Role};
+
+use super::hands::Hands;
+use super::prepare::verdict;
+use super::{Failure, Telling, Verdict};
+use crate::playbooks;
+use crate::ports::{Host, Script};
+
+/// Seconds that the script keeps back from the step's deadline, so that it can still say what it waited for.
+const TO_EXPLAIN: u32 = 20;
+
+/// Starts a control plane.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn control_plane(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
+    let (host, spec) = hands.host(step).await?;
+    let script = control_plane_values(Script::new("debian/start-control-plane.sh", playbooks::START_CONTROL_PLANE), spec)
+        .value("API_DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
+    hands.unit(host.as_ref(), step, attempt, &script, telling).await
+}
+
+/// Whether a control plane is up.
+///
+/// # Errors
+/// [`Failure`] where the host cannot be asked.
+pub async fn probe_control_plane(_hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
+    let script = control_plane_values(Script::new("debian/verify.sh", playbooks::VERIFY), spec).value("STEP", "control-plane");
+    verdict(host, &script).await.map(start_again)
+}
+
+fn control_plane_values(script: Script, spec: &HostSpec) -> Script {
+    script
+        .value("NODE_NAME", spec.name.as_str())
+        .value("ADVERTISE_ADDRESS", spec.private_address.to_string())
+        .value("ETCD", if spec.is(Role::Etcd) { "yes" } else { "no" })
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn worker(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
+    let (host, spec) = hands.host(step).await?;
+    let script = worker_values(Script::new("debian/start-worker.sh", playbooks::START_WORKER), hands, spec)
+        .value("DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
+    hands.unit(host.as_ref(), step, attempt, &script, telling).await
+}
+
+/// Whether a worker is up.
+///
+/// # Errors
+/// [`Failure`] where the host cannot be asked.
+pub async fn probe_worker(hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
+    let script = worker_values(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec).value("STEP", "worker");
+    verdict(host, &script).await.map(start_again)
+}
+
+fn worker_values(script: Script, hands: &Hands, spec: &HostSpec) -> Script {
+    let node_local = hands.plan.spec.endpoint.mode == EndpointMode::NodeLocal;
+    script.value("NODE_NAME", spec.name.as_str()).value("NODE_LOCAL", if node_local { "yes" } else { "no" })
+}
+
+/// Starting a kubelet that may run already changes nothing about it, so an answer that nobody gives (a component still
+/// coming up) is no reason to call a person: starting again waits for it.
+fn start_again(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Unknown(_) => Verdict::NotDone,
+        known => known,
+    }
+}

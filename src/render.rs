@@ -1,0 +1,173 @@
+//! What a spec comes to on each host: texts, downloads, images. Planning compares their digests, steps put them in
+//! place; both ask here, so that they cannot disagree.
+
+use kubewright_core::facts::{Facts, HostFacts};
+use kubewright_core::finding::{Finding, Severity, Subject};
+use kubewright_core::plan::{Artefact, ArtefactKind, Image, Preparation};
+use kubewright_core::planner::{Desired, DesiredHost};
+use kubewright_core::spec::{Host, Spec};
+use kubewright_manifests::artefacts::{self, Install};
+use kubewright_manifests::static_pods::{ClusterState, EtcdBootstrap, static_pods};
+use kubewright_manifests::{Arch, RenderedFile, containerd, kubelet, node_local};
+use sha2::{Digest, Sha256};
+
+use crate::facts::{ImageQuestion, Questions};
+
+/// Debian packages that a node's own tools and kube-proxy's and the CNI's rules need (kubeadm's preflight list, and
+/// curl with certificates for downloads).
+const PACKAGES: [&str; 8] = ["ca-certificates", "conntrack", "curl", "ethtool", "iproute2", "iptables", "nftables", "socat"];
+/// containerd's overlay file system, and bridged traffic seen by the packet filter.
+const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
+
+/// What to ask the hosts along with their facts, for machines of this architecture.
+pub fn questions(spec: &Spec, arch: Arch) -> Questions {
+    let mut questions = Questions::default();
+    for host in &spec.hosts {
+        for artefact in artefacts::binaries(spec, host, arch) {
+            questions.checksum_urls.push(artefact.checksum.url);
+        }
+        for reference in artefacts::images(spec, host) {
+            let registry = registry(spec, &reference);
+            questions.images.push(ImageQuestion { reference, registry });
+        }
+    }
+    questions.checksum_urls.sort();
+    questions.checksum_urls.dedup();
+    questions.images.sort_by(|one, other| one.reference.cmp(&other.reference));
+    questions.images.dedup_by(|one, other| one.reference == other.reference);
+    questions
+}
+
+/// Base URL of the registry that serves an image: its mirror, or its own host.
+fn registry(spec: &Spec, reference: &str) -> String {
+    let host = reference.split('/').next().unwrap_or(reference);
+    match spec.artefacts.registry_mirrors.get(host) {
+        Some(mirror) => mirror.clone(),
+        // Docker Hub's registry does not live under the name that images carry.
+        None if host == "docker.io" => "https://registry-1.docker.io".to_owned(),
+        None => format!("https://{host}"),
+    }
+}
+
+/// The architecture of a host, where its facts are known and we publish for it.
+pub fn architecture(facts: &HostFacts) -> Option<Arch> {
+    facts.architecture.known().and_then(|name| name.parse().ok())
+}
+
+/// What every host should have, and what is in the way of knowing it.
+pub fn desired(spec: &Spec, facts: &Facts) -> (Desired, Vec<Finding>) {
+    let mut desired = Desired::default();
+    let mut findings = Vec::new();
+    for host in &spec.hosts {
+        let Some(seen) = facts.hosts.get(&host.name).and_then(|fact| fact.known()) else { continue };
+        let Some(arch) = architecture(seen) else {
+            findings.push(
+                Finding::new(
+                    Severity::Blocks,
+                    "HOST004",
+                    Subject::Host(host.name.clone()),
+                    format!("{}: architecture {:?} has no Kubernetes binaries", host.name, seen.architecture.known()),
+                )
+                .hint("amd64 and arm64 are supported"),
+            );
+            continue;
+        };
+        let preparation = preparation(spec, host, arch, seen, &mut findings);
+        let files = expected_files(spec, host, seen);
+        desired.hosts.insert(host.name.clone(), DesiredHost { preparation, files });
+    }
+    (desired, findings)
+}
+
+fn preparation(spec: &Spec, host: &Host, arch: Arch, seen: &HostFacts, findings: &mut Vec<Finding>) -> Preparation {
+    let mut wanted = Vec::new();
+    for artefact in artefacts::binaries(spec, host, arch) {
+        let published = seen.checksums.get(&artefact.checksum.url);
+        let text = published.and_then(|fact| fact.known()).map(String::as_str).unwrap_or_default();
+        let Some(sha256) = artefact.checksum.format.digest(text, artefact.file_name()) else {
+            let why = published.and_then(|fact| fact.why()).unwrap_or("the answer holds no digest of this file");
+            findings.push(
+                Finding::new(
+                    Severity::Blocks,
+                    "ART001",
+                    Subject::Host(host.name.clone()),
+                    format!("{}: no checksum of {} {} from {}: {why}", host.name, artefact.name, artefact.version, artefact.checksum.url),
+                )
+                .hint("check the version and `artefacts.mirror` in the spec, and that the host reaches that address"),
+            );
+            continue;
+        };
+        let (kind, destination, mode) = match artefact.install {
+            Install::File { path, mode } => (ArtefactKind::File, path, mode),
+            Install::Archive { into, mode, .. } => (ArtefactKind::Tgz, into, mode),
+        };
+        wanted.push(Artefact {
+            name: artefact.name,
+            url: artefact.url,
+            sha256,
+            kind,
+            destination,
+            mode: format!("{mode:04o}"),
+            members: Vec::new(),
+        });
+    }
+    let images = artefacts::images(spec, host)
+        .into_iter()
+        .map(|reference| {
+            let digest = seen.image_digests.get(&reference).and_then(|fact| fact.known()).cloned();
+            if digest.is_none() {
+                let why = seen.image_digests.get(&reference).and_then(|fact| fact.why()).unwrap_or("not asked");
+                findings.push(
+                    Finding::new(
+                        Severity::Blocks,
+                        "ART002",
+                        Subject::Host(host.name.clone()),
+                        format!("{}: the registry does not offer {reference}: {why}", host.name),
+                    )
+                    .hint("check `artefacts.registryMirrors` in the spec, and that the host reaches the registry"),
+                );
+            }
+            Image { reference, digest }
+        })
+        .collect();
+    Preparation {
+        packages: PACKAGES.map(str::to_owned).to_vec(),
+        modules: MODULES.map(str::to_owned).to_vec(),
+        artefacts: wanted,
+        images,
+        // A kubelet that was told to live with swap (`failSwapOn: false`) is left with it.
+        swap_off: spec.kubelet.config.get("failSwapOn").and_then(serde_json::Value::as_bool).unwrap_or(true),
+    }
+}
+
+/// Texts that must be in place before the host is prepared: containerd's configuration and unit, kernel settings.
+pub fn preparation_files(spec: &Spec) -> Vec<RenderedFile> {
+    containerd::files(spec)
+}
+
+/// Texts that must be in place before the kubelet starts, keys and kubeconfigs excepted.
+pub fn node_files(spec: &Spec, host: &Host, etcd: &EtcdBootstrap, seen: &HostFacts) -> Vec<RenderedFile> {
+    let resolv_conf = seen.systemd_resolved.known().copied().unwrap_or(false).then_some(kubelet::SYSTEMD_RESOLVED);
+    let mut files = kubelet::files(spec, host, resolv_conf);
+    files.extend(static_pods(spec, host, etcd));
+    files.extend(node_local::files(spec, host));
+    files
+}
+
+/// Digests of every text that follows from the spec; two are right for etcd's manifest (DESIGN.md §5).
+fn expected_files(spec: &Spec, host: &Host, seen: &HostFacts) -> std::collections::BTreeMap<String, Vec<String>> {
+    let mut expected: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+    let token = seen.etcd_token.known().cloned().unwrap_or_default();
+    let mut texts = preparation_files(spec);
+    for state in [ClusterState::New, ClusterState::Existing] {
+        texts.extend(node_files(spec, host, &EtcdBootstrap { initial_cluster_token: token.clone(), state }, seen));
+    }
+    for file in texts {
+        let digest = kubewright_core::plan::hex(&Sha256::digest(file.contents.as_bytes()));
+        let digests = expected.entry(file.path).or_default();
+        if !digests.contains(&digest) {
+            digests.push(digest);
+        }
+    }
+    expected
+}
