@@ -10,7 +10,8 @@ ANSWER=
 question() {
 	question_limit=$1
 	shift
-	BODY=$(curl --silent --max-time "$question_limit" --write-out '\n%{http_code}' "$@" 2>/dev/null)
+	# Nobody's proxy or ~/.curlrc has a say in what this host hears from itself.
+	BODY=$(curl --disable --noproxy '*' --silent --max-time "$question_limit" --write-out '\n%{http_code}' "$@" 2>/dev/null)
 	question_status=$?
 	CODE=${BODY##*
 }

@@ -160,7 +160,7 @@ pull_line() {
 
 prepare() {
 	check_values
-	take_lock prepare
+	take_lock
 	workdir prepare
 	now
 	prepare_began=$NOW

@@ -145,7 +145,7 @@ remove_prepared() {
 
 reset() {
 	check_values
-	take_lock prepare
+	take_lock
 	stop_kubelet
 	end_pods
 	keep_etcd

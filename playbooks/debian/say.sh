@@ -99,15 +99,15 @@ plain() {
 	sed "s/$plain_escape\\[[0-9;?]*[A-Za-z]//g" | tr -d '\000-\010\013-\037'
 }
 
-# take_lock NAME: one run of a task at a time. Children keep the lock while they live, so a run started after
-# the death of another waits for what that one left behind instead of working against it.
+# take_lock: one task at a time on this host. Children keep the lock while they live, so a task started after the
+# death of another waits for what that one left behind instead of working against it.
 take_lock() {
 	mkdir -p "$RUN" || fail disk_full "Cannot create $RUN. Look at 'df /run' on this host."
-	exec 9>"$RUN/$1.lock"
+	exec 9>"$RUN/task.lock"
 	flock --nonblock 9 && return
-	say "$1: an earlier run is still at work here; waiting for it to end"
+	say "an earlier task is still at work here; waiting for it to end"
 	flock --timeout 300 9 ||
-		fail timed_out "An earlier run of $1 has been at work on this host for more than 300 s. See who holds it with 'fuser -v $RUN/$1.lock', end that process, then run again."
+		fail timed_out "An earlier task has been at work on this host for more than 300 s. 'lslocks | grep kubewright' shows the process; end it, then run again."
 }
 
 # write_file PATH MODE: standard input becomes the file, whole or not at all, even if power fails now.

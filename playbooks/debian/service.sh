@@ -25,7 +25,7 @@ run_unit() {
 	say "$1: starting ($unit_lacks)"
 	now
 	unit_began=$NOW
-	systemctl daemon-reload
+	# This also has systemd read all units anew.
 	unit_words=$(systemctl --quiet enable "$1" 2>&1) ||
 		fail service_failed "The unit $1 cannot be enabled: $unit_words. See 'systemctl cat $1' on this host, then run again."
 	# After many failed starts systemd refuses further ones until told to forget them.
@@ -41,8 +41,8 @@ run_unit() {
 
 # journal UNIT: its last words, on stderr; not those that only repeat that the API is not there yet.
 journal() {
-	journalctl --unit "$1" --lines 400 --no-pager --output cat 2>/dev/null | grep -v 'connect: connection refused' |
-		telling 20 | sed 's/^/  /' >&2
+	journalctl --unit "$1" --lines 200 --no-pager --output cat 2>/dev/null | grep -Ev 'connect: connection refused|Scheduled restart job|^(Start|Stopp)(ed|ing) ' |
+		telling 15 | sed 's/^/  /' >&2
 }
 
 # telling COUNT: a filter for logs of Kubernetes' programs, which say the same things again and again. The last lines
@@ -50,7 +50,7 @@ journal() {
 telling() {
 	plain | grep -Ev '^I[0-9]{4} |"level":"info"' |
 		awk '
-			{ key = match($0, /[a-z0-9_]+\.go:[0-9]+/) ? substr($0, RSTART, RLENGTH) : NR; line[key] = $0; last[key] = NR }
+			{ key = match($0, /[a-z0-9_]+\.go:[0-9]+/) ? substr($0, RSTART, RLENGTH) : $0; line[key] = $0; last[key] = NR }
 			END { for (key in line) printf "%d\t%s\n", last[key], line[key] }
 		' | sort -n | cut -f 2- | tail -n "$1" | cut -c 1-400
 }

@@ -13,7 +13,7 @@
 start_control_plane() {
 	require NODE_NAME ADVERTISE_ADDRESS API_DEADLINE_SECONDS
 	choice ETCD yes no
-	take_lock start
+	take_lock
 	begin "$API_DEADLINE_SECONDS"
 	start_kubelet
 	# Without its etcd a kube-apiserver cannot be ready, so this order shows what is in the way.

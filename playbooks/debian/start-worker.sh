@@ -13,7 +13,7 @@
 start_worker() {
 	require NODE_NAME DEADLINE_SECONDS
 	choice NODE_LOCAL yes no
-	take_lock start
+	take_lock
 	begin "$DEADLINE_SECONDS"
 	start_kubelet
 	wait_for kubelet kubelet ask_kubelet

@@ -35,8 +35,12 @@ verify_prepare() {
 	not_done_if "$(lacking_unit containerd "$(containerd_print)")"
 	[ -n "${IMAGES:-}" ] || answer "done"
 	command -v ctr >/dev/null || answer "unknown: there is no ctr on this host to list images with"
-	table=$(timeout 10 ctr --address "${CRI_SOCKET#unix://}" --namespace k8s.io images ls 2>&1) ||
-		answer "unknown: containerd does not list its images: $(echo "$table" | plain | tail -n 1)"
+	table=$(timeout 10 ctr --address "${CRI_SOCKET#unix://}" --namespace k8s.io images ls 2>&1)
+	case $? in
+	0) ;;
+	124) answer "unknown: containerd is active but does not list its images within 10 s" ;;
+	*) answer "unknown: containerd does not list its images: $(echo "$table" | plain | tail -n 1)" ;;
+	esac
 	while read -r ref digest; do
 		[ -n "$ref" ] || continue
 		have=$(echo "$table" | awk -v ref="$ref" '$1 == ref { print $3; exit }')
