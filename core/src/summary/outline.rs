@@ -60,18 +60,16 @@ impl Outline {
     }
 }
 
+/// The cluster in one phrase: `Kubernetes 1.35.4 on 5 hosts (3 control planes with etcd, 2 workers)`.
+pub fn subject(plan: &Plan) -> String {
+    let spec = &plan.spec;
+    format!("Kubernetes {} on {} ({})", spec.kubernetes.version, count(spec.hosts.len(), "host"), crew(spec))
+}
+
 /// What the plan is about, in one sentence.
 pub fn headline(plan: &Plan) -> String {
-    let spec = &plan.spec;
     match plan.intent {
-        Intent::Bootstrap => {
-            format!(
-                "bootstrap Kubernetes {} on {} ({})",
-                spec.kubernetes.version,
-                count(spec.hosts.len(), "host"),
-                crew(spec)
-            )
-        }
+        Intent::Bootstrap => format!("bootstrap {}", subject(plan)),
     }
 }
 

@@ -1,0 +1,182 @@
+//! A plan for whoever has to say yes to it: what, where, with which findings, how long. The steps one by one on
+//! request; all of it as JSON for machines.
+
+use std::time::Duration;
+
+use kubewright_core::finding::{Finding, Severity, Subject};
+use kubewright_core::plan::{Plan, Target};
+use kubewright_core::summary::Outline;
+
+use super::Paint;
+use super::quantity::{about, count, took};
+use super::text::{clean, pad, width, wrap};
+use crate::error::Error;
+
+/// What the plan itself does not know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// How long gathering facts took.
+    pub facts: Option<Duration>,
+    /// The spec's file, or the plan's own (`.json`), for the command that runs it; may be empty.
+    pub file: &'a str,
+}
+
+/// Width of the labels `facts` and `findings`.
+const LABEL: usize = 11;
+/// Places that are listed by name; more are counted.
+const NAMED: usize = 6;
+
+/// The plan in a few lines; ends with a line break.
+pub fn text(plan: &Plan, around: &Around<'_>, paint: Paint) -> String {
+    let outline = Outline::of(plan);
+    let mut text = format!("{}: {}\n\n", paint.strong(&outline.cluster), outline.headline);
+    if let Some(facts) = around.facts {
+        text.push_str(&labelled("facts", &format!("{} in {}", count(outline.hosts, "host"), took(facts)), paint));
+    }
+    for (index, line) in finding_lines(&plan.findings, paint, LABEL + 2).iter().enumerate() {
+        text.push_str(&labelled(if index == 0 { "findings" } else { "" }, line, paint));
+    }
+    if !text.ends_with("\n\n") {
+        text.push('\n');
+    }
+    text.push_str(&phases(&outline, paint));
+    let run = match around.file {
+        "" => "kubewright apply".to_owned(),
+        // A saved plan is JSON and given as it is; a spec has its option.
+        plan if plan.ends_with(".json") => format!("kubewright apply {plan}"),
+        spec => format!("kubewright apply -f {spec}"),
+    };
+    text.push_str(&format!(
+        "\n  {}, {}.  Nothing was changed.  Run it:  {}\n",
+        count(outline.steps, "step"),
+        about(outline.estimate),
+        paint.strong(&run)
+    ));
+    text
+}
+
+fn labelled(label: &str, line: &str, paint: Paint) -> String {
+    format!("  {}{line}\n", paint.faint(&pad(label, LABEL)))
+}
+
+fn phases(outline: &Outline, paint: Paint) -> String {
+    let places: Vec<String> = outline.phases.iter().map(|line| places(&line.targets)).collect();
+    let widest = places.iter().map(|place| width(place)).max().unwrap_or_default();
+    let left = 2 + 3 + 10 + widest + 3;
+    let mut text = String::new();
+    for (number, (line, places)) in (1..).zip(outline.phases.iter().zip(&places)) {
+        let description = wrap(&line.description, paint.columns().saturating_sub(left).max(30));
+        for (index, piece) in description.iter().enumerate() {
+            if index == 0 {
+                let phase = pad(&line.phase.to_string(), 10);
+                text.push_str(&format!("  {number:<3}{}{}   {piece}\n", paint.strong(&phase), pad(places, widest)));
+            } else {
+                text.push_str(&format!("{}{piece}\n", " ".repeat(left)));
+            }
+        }
+    }
+    text
+}
+
+fn places(targets: &[Target]) -> String {
+    if targets.len() > NAMED {
+        return count(targets.len(), "place");
+    }
+    targets.iter().map(Target::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Findings as a table, for commands that have no plan to show them with; empty without findings.
+pub fn findings(findings: &[Finding], paint: Paint) -> String {
+    finding_lines(findings, paint, 2).into_iter().map(|line| format!("  {line}\n")).collect()
+}
+
+/// One line per finding, worst first, each followed by its hint; `left` columns are taken already.
+fn finding_lines(findings: &[Finding], paint: Paint, left: usize) -> Vec<String> {
+    let mut sorted: Vec<&Finding> = findings.iter().collect();
+    sorted.sort_by_key(|finding| finding.severity);
+    let widest = sorted.iter().map(|finding| finding.code.len()).max().unwrap_or_default();
+    let indent = widest + 1 + 9;
+    let room = paint.columns().saturating_sub(left + indent).max(40);
+    let mut lines = Vec::new();
+    for finding in sorted {
+        let word = pad(&finding.severity.to_string(), 9);
+        let head = format!("{} {}", pad(&finding.code, widest), severity(finding.severity, &word, paint));
+        let about = match &finding.subject {
+            Subject::Host(host) => format!("{host}: "),
+            Subject::Step(step) => format!("{step}: "),
+            Subject::Spec(path) => format!("{path}: "),
+            Subject::Cluster => String::new(),
+        };
+        let said = clean(&format!("{about}{}", finding.text));
+        let text = match &finding.hint {
+            Some(hint) => format!("{said}; {}", clean(hint)),
+            None => said,
+        };
+        for (index, piece) in wrap(&text, room).into_iter().enumerate() {
+            lines.push(if index == 0 { format!("{head}{piece}") } else { format!("{}{piece}", " ".repeat(indent)) });
+        }
+    }
+    lines
+}
+
+fn severity(severity: Severity, word: &str, paint: Paint) -> String {
+    match severity {
+        Severity::Blocks => paint.bad(word),
+        Severity::NeedsConsent | Severity::Warns => paint.warn(word),
+        Severity::Info => word.to_owned(),
+    }
+}
+
+/// Every step with its reason, for a reader who wants to see all; ends with a line break.
+pub fn steps(plan: &Plan, paint: Paint) -> String {
+    let widest = plan.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or_default();
+    plan.steps
+        .iter()
+        .map(|step| format!("  {}  {}\n", paint.strong(&pad(step.id.as_str(), widest)), clean(&step.why)))
+        .collect()
+}
+
+/// The plan itself, as one JSON document.
+///
+/// # Errors
+/// Only where a value of the spec cannot be written as JSON, which reading it from YAML rules out.
+pub fn json(plan: &Plan) -> Result<String, Error> {
+    Ok(serde_json::to_string_pretty(plan)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use kubewright_core::summary::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_in_a_few_lines() {
+        let around = Around { facts: Some(Duration::from_millis(912)), file: "cluster.yaml" };
+        insta::assert_snapshot!(text(&sample::plan(), &around, Paint::none()));
+    }
+
+    #[test]
+    fn without_findings_there_is_no_gap() {
+        let mut plan = sample::plan();
+        plan.findings.clear();
+        insta::assert_snapshot!(text(&plan, &Around::default(), Paint::none()));
+    }
+
+    #[test]
+    fn findings_come_worst_first() {
+        let mut plan = sample::plan();
+        plan.findings.push(
+            Finding::new(Severity::Blocks, "PDB002", Subject::Cluster, "db/postgres can never be evicted")
+                .hint("replicas 2, or maxUnavailable 1"),
+        );
+        insta::assert_snapshot!(findings(&plan.findings, Paint::none()));
+    }
+
+    #[test]
+    fn the_json_is_the_plan() {
+        let plan = sample::plan();
+        let back: Plan = serde_json::from_str(&json(&plan).unwrap()).unwrap();
+        assert_eq!(back, plan);
+    }
+}
