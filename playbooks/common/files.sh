@@ -40,11 +40,11 @@ LINES
 
 is_as_wanted() {
 	case $1 in
-	link) [ -L "$5" ] && [ "$(readlink "$5")" = "$6" ] && return ;;
+	link) [ -L "$5" ] && [ "$(readlink "$5")" = "$6" ] && return 0 ;;
 	*)
 		case $stats in *"$nl$5 $3:0:0$nl"*) ;; *) return 1 ;; esac
-		[ "$1" = folder ] && return
-		case $sums in *"$nl$4  $5$nl"*) return ;; esac
+		[ "$1" != folder ] || return 0
+		case $sums in *"$nl$4  $5$nl"*) return 0 ;; esac
 		;;
 	esac
 	return 1

@@ -9,11 +9,17 @@ if [ -z "${OPERATION:-}" ]; then
 	exit 0
 fi
 folder=/var/lib/kubewright/ops/$OPERATION/$STEP.$ATTEMPT
-state=$(systemctl show --property=ActiveState --value "kubewright-$OPERATION-$STEP.$ATTEMPT.service")
+# Whoever starts it holds this until systemd knows it.
+if [ -f "$folder/lock" ]; then
+	exec 9<"$folder/lock"
+	flock -s 9
+fi
+alive=$(systemctl show --property=ActiveState,Job "kubewright-$OPERATION-$STEP.$ATTEMPT.service" |
+	grep -e '^Job=[1-9]' -e '^ActiveState=activating' -e '^ActiveState=deactivating')
 # The result after the state: a unit that ends in between has written it.
 if [ -f "$folder/result" ]; then
 	echo "finished $(cat "$folder/result")"
-elif [ "$state" = activating ] || [ "$state" = deactivating ]; then
+elif [ -n "$alive" ]; then
 	echo running
 elif [ -f "$folder/mark" ]; then
 	echo vanished

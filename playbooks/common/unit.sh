@@ -20,22 +20,18 @@ LONGEST_LINE=300
 MOST_LINES=50000
 TAIL=65536
 
-state() {
-	systemctl show --property=ActiveState --value "$name.service"
-}
-
 give_up() {
 	echo "$1" >&2
 	exit 98
 }
 
+# Whether systemd has it, or is about to.
+alive() {
+	systemctl show --property=ActiveState,Job "$name.service" | grep -q -e '^Job=[1-9]' -e '^ActiveState=a' -e '^ActiveState=deactivating'
+}
+
 begin() {
-	{ mkdir -p "$folder" "$body" && chmod 0700 "$folder" "$body"; } ||
-		give_up "cannot make $folder: $(df -P /var/lib | tail -n 1)"
-	# Two that come at once start it once.
-	exec 9>>"$folder/lock"
-	flock 9
-	[ ! -f "$folder/mark" ] || return
+	{ mkdir -p "$body" && chmod 0700 "$body"; } || give_up "cannot make $body: $(df -P /run | tail -n 1)"
 	(
 		umask 077
 		printf '%s\n' "$CARRIED" >"$body/body" && printf '%s\n' "$WRAPPER" >"$body/wrapper"
@@ -44,13 +40,13 @@ begin() {
 	# From here on a unit that is not there has vanished and was not merely never started.
 	{ mv -f "$folder/mark.new" "$folder/mark" && sync "$folder"; } || give_up "cannot write to $folder"
 	systemd-run --quiet --no-block --unit="$name" --description="kubewright: $STEP" -p Type=oneshot -p RemainAfterExit=yes \
-		/bin/sh "$body/wrapper" "$folder" "$body" "$(cat "$folder/mark")" || give_up "systemd did not start $name"
+		/bin/sh "$body/wrapper" "$folder" "$body" "$MARK" || give_up "systemd did not start $name"
 }
 
-# Prints the output as it grows, up to the mark.
+# Prints the output as it grows, up to the mark. `sed -u` would read byte by byte.
 follow() {
 	tail -n +1 -f "$folder/output" 2>/dev/null |
-		sed -u -e "/^$1\$/Q" -e "${MOST_LINES}Q" -e "s/^\(.\{$LONGEST_LINE\}\).*/\1 .../"
+		stdbuf -oL sed -e "/^$1\$/Q" -e "${MOST_LINES}Q" -e "s/^\(.\{$LONGEST_LINE\}\).*/\1 .../"
 }
 
 finished() {
@@ -65,28 +61,28 @@ report() {
 	fi
 }
 
-if finished; then
-	exec 8>&-
-	grep -vxF "$(cat "$folder/mark")" "$folder/output" | tail -c $TAIL
+{ mkdir -p "$folder" && chmod 0700 "$folder"; } || give_up "cannot make $folder: $(df -P /var/lib | tail -n 1)"
+# One at a time: whoever comes again after a lost connection may meet the first, still about to start it.
+exec 9>>"$folder/lock"
+flock 9
+[ -f "$folder/mark" ] || begin
+mark=$(cat "$folder/mark")
+if finished || ! alive; then
+	grep -vxF "$mark" "$folder/output" | tail -c $TAIL
 	report
 	exit 0
 fi
-[ -f "$folder/mark" ] || begin
-# Long work does not keep a takeover waiting; it looks for running units itself.
+# Long work keeps neither a takeover waiting, which looks for running units itself, nor others that attach.
 exec 8>&- 9>&-
-case $(state) in
-active | activating | deactivating | reloading) ;;
-*)
-	report
-	exit 0
-	;;
-esac
-mark=$(cat "$folder/mark")
+
 follow "$mark" &
 follower=$!
 # A start of what is starting already waits for the end of that start, which for a oneshot is its end.
 systemctl start "$name.service"
 # A wrapper that was killed left no mark.
-finished || printf '\n%s\n' "$mark" >>"$folder/output"
+if ! finished; then
+	[ -z "$(tail -c 1 "$folder/output")" ] || echo >>"$folder/output"
+	echo "$mark" >>"$folder/output"
+fi
 wait $follower
 report

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use kubewright_core::ids::HostName;
@@ -36,7 +36,10 @@ impl Host for LocalHost {
     async fn run(&self, script: &Script, lines: Lines<'_>) -> Result<Output, HostError> {
         let nonce = shell::nonce();
         let payload = framing::encode(script, &nonce).map_err(|nul| nul.in_script(script))?;
-        let login = self.login.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let login = self.login.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if matches!(login, Login::Wrong) {
+            return Err(shell::wrong_password(&self.name));
+        }
         let failed = |reason: String| HostError::Connect { host: self.name.clone(), address: "this machine".to_owned(), reason, hint: None };
 
         // An own process group: Ctrl-C at the terminal is for us, not for the script.
@@ -54,15 +57,10 @@ impl Host for LocalHost {
 
         let pipes = Pipes { stdin, stdout, stderr };
         let ending = shell::converse(pipes, &login, &payload, &nonce, lines).await;
-        match ending.map_err(|error| error.in_answer(&self.name, script))? {
-            Ending::Answered { output, asked } => {
-                if let (Login::Password { asks, .. }, Some(asked)) =
-                    (&mut *self.login.lock().unwrap_or_else(std::sync::PoisonError::into_inner), asked)
-                {
-                    *asks = Some(asked);
-                }
-                Ok(output)
-            }
+        let ending = ending.map_err(|error| error.in_answer(&self.name, script))?;
+        self.login.lock().unwrap_or_else(PoisonError::into_inner).learn(&ending);
+        match ending {
+            Ending::Answered { output, .. } => Ok(output),
             Ending::WrongPassword => Err(shell::wrong_password(&self.name)),
             Ending::Silent { began, said } => {
                 let exit = match child.wait().await {

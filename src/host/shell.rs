@@ -50,6 +50,8 @@ pub(super) enum Login {
     Plain,
     /// A password is at hand; whether sudo asks for it is known after the first conversation.
     Password { password: SecretString, asks: Option<bool> },
+    /// The password was wrong. It is not tried again: a few failures lock an account on many systems.
+    Wrong,
 }
 
 impl Login {
@@ -57,10 +59,20 @@ impl Login {
         password.map_or(Self::Plain, |password| Self::Password { password, asks: None })
     }
 
+    /// Takes note of how a conversation ended; what is not known is found out again.
+    pub(super) fn learn(&mut self, ending: &Ending) {
+        match (&mut *self, ending) {
+            (_, Ending::WrongPassword) => *self = Self::Wrong,
+            (Self::Password { asks, .. }, Ending::Answered { asked, .. }) => *asks = *asked,
+            (Self::Password { asks, .. }, Ending::Silent { .. }) => *asks = None,
+            (Self::Plain | Self::Wrong, _) => {}
+        }
+    }
+
     /// The command that the transport has to run.
     pub(super) fn command(&self) -> &'static str {
         match self {
-            Self::Plain => AS_ROOT,
+            Self::Plain | Self::Wrong => AS_ROOT,
             Self::Password { .. } => AS_ROOT_WITH_PASSWORD,
         }
     }
@@ -179,7 +191,7 @@ impl<'a, I: AsyncWrite + Unpin> Talk<'a, I> {
             err_noise: Vec::new(),
         };
         match login {
-            Login::Plain => talk.say_script(),
+            Login::Plain | Login::Wrong => talk.say_script(),
             Login::Password { password, asks: Some(asks) } => {
                 if *asks {
                     talk.say_password(password);
@@ -323,7 +335,7 @@ fn sudo_refusal(said: &str, login: &Login) -> (String, Option<String>) {
         "install sudo on the host, or log in as root"
     } else if said.contains("a password is required") || said.contains("a terminal is required") {
         match login {
-            Login::Plain => "give the password in KUBEWRIGHT_SUDO_PASSWORD, or allow this user NOPASSWD in sudoers",
+            Login::Plain | Login::Wrong => "give the password in KUBEWRIGHT_SUDO_PASSWORD, or allow this user NOPASSWD in sudoers",
             Login::Password { .. } => "check KUBEWRIGHT_SUDO_PASSWORD",
         }
     } else if said.contains("must have a tty") {

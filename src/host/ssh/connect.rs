@@ -87,7 +87,11 @@ impl Connector {
         let folder = private_folder(".ssh-", self.folder.path());
         let folder = folder.map_err(|error| local("cannot make a folder for the control socket", error))?;
         let config = folder.path().join("config");
-        write_private(&config, &configuration(&target.ssh)).map_err(|error| local("cannot write ssh's configuration", error))?;
+        let users = match &target.ssh.config_file {
+            Some(path) => read_configuration(path).map_err(|error| local(&format!("cannot read `ssh.configFile` {path}"), error))?,
+            None => USERS_CONFIGURATION.to_owned(),
+        };
+        write_private(&config, &configuration(&target.ssh, &users)).map_err(|error| local("cannot write ssh's configuration", error))?;
 
         let log = folder.path().join("log");
         let mut ssh = Command::new("ssh");
@@ -149,9 +153,19 @@ fn destination_arguments(ssh: &Ssh) -> Vec<String> {
     arguments
 }
 
+/// What ssh itself would read.
+const USERS_CONFIGURATION: &str = "Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\n";
+
+/// The text of the user's configuration file. It is copied, as ssh is stricter with an included file than with one
+/// that it is given.
+fn read_configuration(path: &str) -> io::Result<String> {
+    let home = std::env::home_dir().filter(|_| path.starts_with("~/"));
+    fs::read_to_string(home.map_or_else(|| PathBuf::from(path), |home| home.join(&path[2..])))
+}
+
 /// An ssh configuration that says what the spec says and leaves the rest to the user's own. As a file, because ssh
 /// hands a file on to the ssh that it starts for the bastion, but not its arguments.
-fn configuration(ssh: &Ssh) -> String {
+fn configuration(ssh: &Ssh, users: &str) -> String {
     let checking = match ssh.host_keys {
         HostKeys::Strict => "yes",
         HostKeys::AcceptNew => "accept-new",
@@ -179,10 +193,7 @@ fn configuration(ssh: &Ssh) -> String {
     if let Some(path) = &ssh.identity_file {
         file("IdentityFile", path);
     }
-    match &ssh.config_file {
-        Some(path) => file("Include", path),
-        None => text.push_str("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\n"),
-    }
+    text.push_str(users);
     text
 }
 
@@ -240,18 +251,18 @@ mod tests {
             host_keys: HostKeys::AcceptNew,
             ..Ssh::default()
         };
-        let text = configuration(&ssh);
+        let text = configuration(&ssh, USERS_CONFIGURATION);
         assert!(text.contains("StrictHostKeyChecking accept-new\n"));
         assert!(text.contains("IdentityFile \"/keys/with space\"\nInclude ~/.ssh/config\n"));
         assert!(text.contains("UserKnownHostsFile \"~/known\"\n"));
-        assert!(configuration(&Ssh::default()).contains("StrictHostKeyChecking yes\n"));
+        assert!(configuration(&Ssh::default(), "").contains("StrictHostKeyChecking yes\n"));
     }
 
     #[test]
-    fn a_configuration_file_replaces_the_users() {
-        let text = configuration(&Ssh { config_file: Some("/etc/x\"y".to_owned()), ..Ssh::default() });
-        assert!(text.contains("Include \"/etc/x\\\"y\"\n"));
-        assert!(!text.contains("~/.ssh/config"));
+    fn paths_are_quoted_and_absolute() {
+        assert_eq!(quoted("/etc/x\"y"), "\"/etc/x\\\"y\"");
+        assert!(quoted("keys/id").starts_with("\"/"));
+        assert_eq!(quoted("~/.ssh/id"), "\"~/.ssh/id\"");
     }
 
     #[test]

@@ -132,16 +132,6 @@ impl SshHost {
         }
     }
 
-    fn login(&self) -> Login {
-        self.login.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn learn(&self, asked: Option<bool>) {
-        if let Login::Password { asks, .. } = &mut *self.login.lock().unwrap_or_else(PoisonError::into_inner) {
-            *asks = asked;
-        }
-    }
-
     /// Starts the root shell. Nothing has run yet when this fails, so a dead connection is replaced here, once.
     async fn start(&self, command: &'static str) -> Result<(Started<'_>, Arc<Session>), HostError> {
         let mut reconnected = false;
@@ -220,7 +210,10 @@ impl Host for SshHost {
     async fn run(&self, script: &Script, lines: Lines<'_>) -> Result<Output, HostError> {
         let nonce = shell::nonce();
         let payload = framing::encode(script, &nonce).map_err(|nul| nul.in_script(script))?;
-        let login = self.login();
+        let login = self.login.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if matches!(login, Login::Wrong) {
+            return Err(shell::wrong_password(&self.target.name));
+        }
         tracing::debug!(host = %self.target.name, script = script.name, "run");
 
         let (mut started, session) = self.start(login.command()).await?;
@@ -229,22 +222,17 @@ impl Host for SshHost {
             return Err(self.connect_error("a shell without pipes".to_owned()));
         };
         let ending = shell::converse(Pipes { stdin, stdout, stderr }, &login, &payload, &nonce, lines).await;
-        match ending.map_err(|error| error.in_answer(&self.target.name, script))? {
-            Ending::Answered { output, asked } => {
-                if asked.is_some() {
-                    self.learn(asked);
-                }
+        let ending = ending.map_err(|error| error.in_answer(&self.target.name, script))?;
+        self.login.lock().unwrap_or_else(PoisonError::into_inner).learn(&ending);
+        match ending {
+            Ending::Answered { output, .. } => {
                 // The answer is whole; what may still fail here is the farewell.
                 let _ = timeout(GOODBYE, started.child.wait()).await;
                 tracing::debug!(host = %self.target.name, script = script.name, status = output.status, "answered");
                 Ok(output)
             }
-            Ending::WrongPassword => {
-                self.learn(None);
-                Err(shell::wrong_password(&self.target.name))
-            }
+            Ending::WrongPassword => Err(shell::wrong_password(&self.target.name)),
             Ending::Silent { began, said } => {
-                self.learn(None);
                 let exit = self.exit(started.child, &session).await;
                 Err(shell::unanswered(&self.target.name, script, &login, began, &said, exit))
             }

@@ -1,0 +1,6 @@
+//! Hosts over real ssh, and what is built on them.
+
+mod contract;
+mod login;
+mod ssh;
+mod sshd;
