@@ -41,8 +41,13 @@ run_unit() {
 
 # journal UNIT: its last words, on stderr; not those that only repeat that the API is not there yet.
 journal() {
-	journalctl --unit "$1" --lines 200 --no-pager --output cat 2>/dev/null | grep -Ev 'connect: connection refused|Scheduled restart job|^(Start|Stopp)(ed|ing) ' |
-		telling 15 | sed 's/^/  /' >&2
+	journal_words=$(journalctl --unit "$1" --lines 200 --no-pager --output cat 2>/dev/null |
+		grep -Ev 'connect: connection refused|Scheduled restart job|^(Start|Stopp)(ed|ing) ' | telling 15)
+	printf '%s\n' "${journal_words:-(the journal has none; \"systemctl status systemd-journald $1\" may tell why)}" | sed 's/^/  /' >&2
+	case $journal_words in *inotify*'too many open files'*)
+		complain "This host has used up its inotify instances ($(cat /proc/sys/fs/inotify/max_user_instances) for each user, containers included): set the sysctl fs.inotify.max_user_instances to 8192."
+		;;
+	esac
 }
 
 # telling COUNT: a filter for logs of Kubernetes' programs, which say the same things again and again. The last lines

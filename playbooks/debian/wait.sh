@@ -52,10 +52,11 @@ watch() {
 # watch_kubelet: a kubelet that ends again and again will not come up by waiting longer.
 watch_kubelet() {
 	kubelet_restarts
-	[ "$RESTARTS" -gt "$KUBELET_SAID" ] || return 0
-	KUBELET_SAID=$RESTARTS
-	say "kubelet: ended and was started again ($((RESTARTS - KUBELET_RESTARTS)))"
-	[ $((RESTARTS - KUBELET_RESTARTS)) -ge 3 ] || return 0
+	if [ "$RESTARTS" -gt "$KUBELET_SAID" ]; then
+		KUBELET_SAID=$RESTARTS
+		say "kubelet: ended and was started again ($((RESTARTS - KUBELET_RESTARTS)))"
+	fi
+	[ $((RESTARTS - KUBELET_RESTARTS)) -ge 3 ] || systemctl is-failed --quiet kubelet || return 0
 	complain "The kubelet ends each time it is started. Its last words:"
 	journal kubelet
 	fail service_failed "Look for the cause in the lines above ('journalctl -u kubelet' on this host has more), mend it, then run again."
