@@ -7,7 +7,7 @@
 #                   stay, since others may use them by now
 #   PURGE_ETCD      no: etcd's data is kept beside its place under a dated name; yes: it is deleted
 #   FILES           further files to remove, one a line; never folders
-# Ends with 0, or 20 25 (README.md).
+# Ends with 0, or 20 23 25 26 (README.md).
 #
 # Only what kubewright or Kubernetes itself made goes. Operations' records in /var/lib/kubewright stay.
 

@@ -8,7 +8,7 @@
 #   ETCD                   yes: a member runs here as a static pod; no: etcd is elsewhere
 #   API_DEADLINE_SECONDS   for everything together
 # In place already: PKI, manifests, kubeconfigs, kubelet configuration and unit; the host is prepared.
-# Ends with 0, or 20 25 26 (README.md).
+# Ends with 0, or 20 23 25 26 (README.md).
 
 start_control_plane() {
 	require NODE_NAME ADVERTISE_ADDRESS API_DEADLINE_SECONDS

@@ -8,7 +8,7 @@
 #   PROXY_NAME         name of that pod and its container; empty: kube-apiserver-proxy
 #   DEADLINE_SECONDS   for everything together
 # In place already: PKI, manifests, kubeconfig, kubelet configuration and unit; the host is prepared.
-# Ends with 0, or 20 25 26 (README.md). That the node is registered and Ready is seen at the API, not here.
+# Ends with 0, or 20 23 25 26 (README.md). That the node is registered and Ready is seen at the API, not here.
 
 start_worker() {
 	require NODE_NAME DEADLINE_SECONDS
