@@ -40,16 +40,8 @@ macro_rules! debian {
 }
 
 /// Everything a host needs before the first Kubernetes process starts.
-pub const PREPARE: &str = debian!(
-    "say.sh",
-    "pool.sh",
-    "kernel.sh",
-    "packages.sh",
-    "artefacts.sh",
-    "service.sh",
-    "runtime.sh",
-    "prepare.sh"
-);
+pub const PREPARE: &str =
+    debian!("say.sh", "pool.sh", "kernel.sh", "packages.sh", "artefacts.sh", "service.sh", "runtime.sh", "prepare.sh");
 
 /// Starts a control plane and waits until it serves.
 pub const START_CONTROL_PLANE: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-control-plane.sh");

@@ -30,7 +30,8 @@ pub struct ImageQuestion {
 
 impl Questions {
     fn script(&self) -> Script {
-        let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.reference, image.registry)).collect();
+        let images: Vec<String> =
+            self.images.iter().map(|image| format!("{} {}", image.reference, image.registry)).collect();
         Script::new("common/facts.sh", playbooks::FACTS)
             .value("CHECKSUM_URLS", self.checksum_urls.join("\n"))
             .value("IMAGE_REFS", images.join("\n"))

@@ -37,7 +37,9 @@ pub async fn run_fenced(host: &dyn Host, fence: u64, script: &Script, lines: Lin
     let output = host.run(&fenced(script, fence), lines).await?;
     let refusal = output.stderr.lines().find_map(|line| line.strip_prefix(REFUSAL)?.trim().parse().ok());
     match refusal {
-        Some(seen) if output.status == REFUSED => Err(HostError::Fenced { host: host.name().clone(), ours: fence, seen }),
+        Some(seen) if output.status == REFUSED => {
+            Err(HostError::Fenced { host: host.name().clone(), ours: fence, seen })
+        }
         _ => Ok(output),
     }
 }
@@ -94,7 +96,8 @@ async fn change(host: &dyn Host, what: &'static str, fence: u64, holder: Option<
 }
 
 fn action(host: &dyn Host, what: &'static str, fence: u64, holder: Option<&Holder>) -> Result<Script, HostError> {
-    let script = Script::new("common/fence.sh", playbooks::FENCE).value("ACTION", what).value("FENCE", fence.to_string());
+    let script =
+        Script::new("common/fence.sh", playbooks::FENCE).value("ACTION", what).value("FENCE", fence.to_string());
     let Some(holder) = holder else { return Ok(script) };
     match serde_json::to_string(holder) {
         Ok(text) => Ok(script.value("HOLDER", text)),

@@ -168,5 +168,9 @@ fn plain_characters(path: &str) -> Result<(), HostError> {
     if !path.is_empty() && path.chars().all(plain) {
         return Ok(());
     }
-    Err(HostError::Value { script: "common/files.sh".to_owned(), name: path.to_owned(), why: "has other than plain characters" })
+    Err(HostError::Value {
+        script: "common/files.sh".to_owned(),
+        name: path.to_owned(),
+        why: "has other than plain characters",
+    })
 }

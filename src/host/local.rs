@@ -40,7 +40,12 @@ impl Host for LocalHost {
         if matches!(login, Login::Wrong) {
             return Err(shell::wrong_password(&self.name));
         }
-        let failed = |reason: String| HostError::Connect { host: self.name.clone(), address: "this machine".to_owned(), reason, hint: None };
+        let failed = |reason: String| HostError::Connect {
+            host: self.name.clone(),
+            address: "this machine".to_owned(),
+            reason,
+            hint: None,
+        };
 
         // An own process group: Ctrl-C at the terminal is for us, not for the script.
         let mut child = Command::new("/bin/sh")
@@ -51,7 +56,8 @@ impl Host for LocalHost {
             .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("cannot start /bin/sh: {error}")))?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
             return Err(failed("a shell without pipes".to_owned()));
         };
 

@@ -163,7 +163,11 @@ fn of(operation: &OperationId, action: &str) -> Result<Script, HostError> {
     let name = operation.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(plain) {
-        return Err(HostError::Value { script: "common/mirror.sh".to_owned(), name: "operation".to_owned(), why: "is no plain word" });
+        return Err(HostError::Value {
+            script: "common/mirror.sh".to_owned(),
+            name: "operation".to_owned(),
+            why: "is no plain word",
+        });
     }
     Ok(Script::new("common/mirror.sh", playbooks::MIRROR).value("ACTION", action).value("OPERATION", name))
 }

@@ -303,7 +303,14 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 }
 
 /// Makes the result of a conversation that gave no answer.
-pub(super) fn unanswered(host: &HostName, script: &Script, login: &Login, began: bool, said: &str, exit: Exit) -> HostError {
+pub(super) fn unanswered(
+    host: &HostName,
+    script: &Script,
+    login: &Login,
+    began: bool,
+    said: &str,
+    exit: Exit,
+) -> HostError {
     let (host, script) = (host.clone(), script.name.to_owned());
     let status = match exit {
         Exit::LinkDown(reason) => return HostError::Lost { host, script, reason },
@@ -315,7 +322,8 @@ pub(super) fn unanswered(host: &HostName, script: &Script, login: &Login, began:
         return HostError::Sudo { host, reason, hint };
     }
     let what = if began { "its shell ended in the middle" } else { "no root shell came up" };
-    let reason = if said.is_empty() { format!("{what} (status {status})") } else { format!("{what} (status {status}): {said}") };
+    let reason =
+        if said.is_empty() { format!("{what} (status {status})") } else { format!("{what} (status {status}): {said}") };
     HostError::Answer { host, script, reason }
 }
 
@@ -335,7 +343,9 @@ fn sudo_refusal(said: &str, login: &Login) -> (String, Option<String>) {
         "install sudo on the host, or log in as root"
     } else if said.contains("a password is required") || said.contains("a terminal is required") {
         match login {
-            Login::Plain | Login::Wrong => "give the password in KUBEWRIGHT_SUDO_PASSWORD, or allow this user NOPASSWD in sudoers",
+            Login::Plain | Login::Wrong => {
+                "give the password in KUBEWRIGHT_SUDO_PASSWORD, or allow this user NOPASSWD in sudoers"
+            }
             Login::Password { .. } => "check KUBEWRIGHT_SUDO_PASSWORD",
         }
     } else if said.contains("must have a tty") {

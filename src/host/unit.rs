@@ -40,7 +40,11 @@ impl UnitName {
         for (name, text) in [("operation", self.operation.as_str()), ("step", self.step.as_str())] {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
             if text.is_empty() || text.starts_with('.') || !text.chars().all(plain) {
-                return Err(HostError::Value { script: script.name.to_owned(), name: name.to_owned(), why: "is no plain word" });
+                return Err(HostError::Value {
+                    script: script.name.to_owned(),
+                    name: name.to_owned(),
+                    why: "is no plain word",
+                });
             }
         }
         Ok(script

@@ -101,7 +101,8 @@ impl<'a> Answer<'a> {
             architecture: self.text("architecture"),
             kernel: self.text("kernel"),
             cpus: self.number("cpus"),
-            memory_bytes: self.read("memory-kib", |text| text.parse::<u64>().map(|kib| kib << 10).map_err(|_| bad("a number", text))),
+            memory_bytes: self
+                .read("memory-kib", |text| text.parse::<u64>().map(|kib| kib << 10).map_err(|_| bad("a number", text))),
             cgroup_version: self.number("cgroup"),
             virtual_machine: self.text("vm"),
             container: self.text("container"),
@@ -123,9 +124,14 @@ impl<'a> Answer<'a> {
             ca_fingerprint: self.text("ca-fingerprint"),
             etcd_data: self.number("etcd-data"),
             etcd_token: self.text("etcd-token"),
-            record: self.read("record", |text| serde_json::from_str::<HostRecord>(text).map_err(|error| format!("the host's record: {error}"))),
-            lock: self.list("lock", |item| Ok(item.to_owned())).and_then_read(|lines| Lock::parse(&lines.join("\n")).map_err(|error| error.to_string())),
-            checksums: self.named("checksum", |key| self.list(key, |item| Ok(item.to_owned())).map(|lines| lines.join("\n"))),
+            record: self.read("record", |text| {
+                serde_json::from_str::<HostRecord>(text).map_err(|error| format!("the host's record: {error}"))
+            }),
+            lock: self
+                .list("lock", |item| Ok(item.to_owned()))
+                .and_then_read(|lines| Lock::parse(&lines.join("\n")).map_err(|error| error.to_string())),
+            checksums: self
+                .named("checksum", |key| self.list(key, |item| Ok(item.to_owned())).map(|lines| lines.join("\n"))),
             image_digests: self.named("image-digest", |key| self.text(key)),
         }
     }
@@ -174,12 +180,19 @@ impl<'a> Answer<'a> {
 
     fn clock(&self) -> Fact<Clock> {
         let reading = |text: &str| {
-            text.parse::<i128>().ok().and_then(|nanoseconds| Timestamp::from_nanosecond(nanoseconds).ok()).ok_or_else(|| bad("a time", text))
+            text.parse::<i128>()
+                .ok()
+                .and_then(|nanoseconds| Timestamp::from_nanosecond(nanoseconds).ok())
+                .ok_or_else(|| bad("a time", text))
         };
         let Exchange { sent, received } = self.exchange;
         match (self.read("clock-began", reading), self.read("clock-ended", reading)) {
-            (Fact::Known { value: began, .. }, Fact::Known { value: ended, .. }) => self.known(Clock { sent, began, ended, received }),
-            (began @ (Fact::Absent | Fact::Unreadable { .. }), _) => began.map(|began| Clock { sent, began, ended: began, received }),
+            (Fact::Known { value: began, .. }, Fact::Known { value: ended, .. }) => {
+                self.known(Clock { sent, began, ended, received })
+            }
+            (began @ (Fact::Absent | Fact::Unreadable { .. }), _) => {
+                began.map(|began| Clock { sent, began, ended: began, received })
+            }
             (_, ended) => ended.map(|ended| Clock { sent, began: ended, ended, received }),
         }
     }
@@ -210,7 +223,8 @@ fn collected<K: Ord, V>(pairs: Vec<(K, V)>) -> BTreeMap<K, V> {
 /// `id|version|like|name`; none of the first three may contain the bar.
 fn os(text: &str) -> Result<Os, String> {
     let mut parts = text.splitn(4, '|').map(str::to_owned);
-    let (Some(id), Some(version), Some(like), Some(name)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(id), Some(version), Some(like), Some(name)) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(bad("an operating system", text));
     };
     Ok(Os { family: OsFamily::of(&id, &like), id, version, name })
@@ -221,9 +235,13 @@ fn space(item: &str) -> Result<(String, Space), String> {
     let mut words = item.split(' ');
     let mut read = || -> Option<(String, Space)> {
         let path = words.next()?.to_owned();
-        let (blocks, size, inodes): (u64, u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let (blocks, size, inodes): (u64, u64, u64) =
+            (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let inodes_in_all: u64 = words.next()?.parse().ok()?;
-        Some((path, Space { free_bytes: blocks.saturating_mul(size), free_inodes: (inodes_in_all > 0).then_some(inodes) }))
+        Some((
+            path,
+            Space { free_bytes: blocks.saturating_mul(size), free_inodes: (inodes_in_all > 0).then_some(inodes) },
+        ))
     };
     read().ok_or_else(|| bad("the room of a file system", item))
 }

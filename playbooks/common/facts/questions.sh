@@ -19,8 +19,13 @@ ask() {
 	"$@" >"$answers/$asked" 2>/dev/null &
 }
 
+# fetch CURL-ARGUMENTS: prints the answer, and curl's own words where there is none.
 fetch() {
 	curl --silent --show-error --location --fail --retry 2 --max-time $PATIENCE "$@" 2>&1
+}
+
+curls_words() {
+	grep '^curl: ' | tail -n 1
 }
 
 checksum() {
@@ -29,7 +34,7 @@ checksum() {
 	elif text=$(fetch --max-filesize $MOST_TEXT "$1"); then
 		printf '%s\n' "$text" | items "checksum/$1"
 	else
-		unreadable "checksum/$1" "$(printf '%s' "$text" | tail -n 1)"
+		unreadable "checksum/$1" "$(printf '%s\n' "$text" | curls_words)"
 	fi
 }
 
@@ -53,7 +58,7 @@ image_digest() {
 		digest=$(printf '%s\n' "$head" | tr -d '\r' | awk 'tolower($1) == "docker-content-digest:" { digest = $2 } END { print digest }')
 		if [ -n "$digest" ]; then known "image-digest/$1" "$digest"; else unreadable "image-digest/$1" "$2 names no digest"; fi
 	else
-		unreadable "image-digest/$1" "$(printf '%s' "$head" | tail -n 1)"
+		unreadable "image-digest/$1" "$(printf '%s\n' "$head" | curls_words)"
 	fi
 }
 
@@ -79,9 +84,10 @@ images() {
 	if [ ! -S "$CONTAINERD" ]; then
 		absent image
 	elif table=$(timeout 10 ctr --address "$CONTAINERD" --namespace k8s.io images ls 2>&1); then
-		printf '%s\n' "$table" | awk 'NR > 1 { print $3, $1 }' | items image
+		# Without warnings, the header and the names that are digests themselves.
+		printf '%s\n' "$table" | awk '$3 ~ /^sha256:/ && $1 !~ /^sha256:/ { print $3, $1 }' | items image
 	else
-		unreadable image "$(printf '%s' "$table" | tail -n 1)"
+		unreadable image "$(printf '%s\n' "$table" | tail -n 1)"
 	fi
 }
 

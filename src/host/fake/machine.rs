@@ -97,7 +97,9 @@ impl Machine {
                 let call = Call { inside: call.inside, ..(**begun).clone() };
                 Progress::Unit { call, name }
             }
-            Some(Unit::Finished { status, output }) => Progress::Answered(Reply::ok(format!("{output}{mark} finished {status}\n"))),
+            Some(Unit::Finished { status, output }) => {
+                Progress::Answered(Reply::ok(format!("{output}{mark} finished {status}\n")))
+            }
             Some(Unit::Vanished) => Progress::Answered(Reply::ok(format!("{mark} vanished\n"))),
         }
     }
@@ -271,14 +273,19 @@ impl Machine {
             say(format!("+ running-unit {}", name.systemd()));
         }
         say(". running-unit".to_owned());
-        for (path, (_, bytes)) in self.files.iter().filter(|(path, _)| path.starts_with("/etc") || path.starts_with("/var/lib/kubelet")) {
+        for (path, (_, bytes)) in
+            self.files.iter().filter(|(path, _)| path.starts_with("/etc") || path.starts_with("/var/lib/kubelet"))
+        {
             say(format!("+ file {} {path}", hex(&Sha256::digest(bytes))));
         }
         say(". file".to_owned());
-        let manifest = self.files.get("/etc/kubernetes/manifests/etcd.yaml").map(|(_, bytes)| String::from_utf8_lossy(bytes));
-        let token = manifest.as_ref().and_then(|text| text.split_once("--initial-cluster-token=")?.1.split_whitespace().next());
+        let manifest =
+            self.files.get("/etc/kubernetes/manifests/etcd.yaml").map(|(_, bytes)| String::from_utf8_lossy(bytes));
+        let token =
+            manifest.as_ref().and_then(|text| text.split_once("--initial-cluster-token=")?.1.split_whitespace().next());
         say(token.map_or("- etcd-token".to_owned(), |token| format!("= etcd-token {token}")));
-        let record = self.files.get(HostRecord::PATH).map(|(_, bytes)| String::from_utf8_lossy(bytes).trim().to_owned());
+        let record =
+            self.files.get(HostRecord::PATH).map(|(_, bytes)| String::from_utf8_lossy(bytes).trim().to_owned());
         say(record.map_or("- record".to_owned(), |record| format!("= record {record}")));
         if self.lock == Lock::default() {
             say("- lock".to_owned());

@@ -335,7 +335,12 @@ impl Tunnel for FakeTunnel {
 }
 
 fn refused(host: &HostName) -> HostError {
-    HostError::Connect { host: host.clone(), address: "fake".to_owned(), reason: "Connection refused".to_owned(), hint: None }
+    HostError::Connect {
+        host: host.clone(),
+        address: "fake".to_owned(),
+        reason: "Connection refused".to_owned(),
+        hint: None,
+    }
 }
 
 fn lost(host: &HostName, script: &Script, when: &str) -> HostError {

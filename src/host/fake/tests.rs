@@ -35,7 +35,8 @@ fn prepare() -> Script {
 
 #[tokio::test]
 async fn closures_answer_and_calls_are_kept() {
-    let hosts = FakeHosts::new(["cp1"]).on("debian/prepare.sh", |call| Reply::ok(format!("said {}\n", call.value("WORD"))));
+    let hosts =
+        FakeHosts::new(["cp1"]).on("debian/prepare.sh", |call| Reply::ok(format!("said {}\n", call.value("WORD"))));
     let host = host(&hosts).await;
     let mut lines = Vec::new();
     let output = host.run(&prepare(), &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
@@ -63,7 +64,11 @@ async fn faults_come_once_each() {
 
 #[tokio::test]
 async fn a_unit_outlives_its_watcher() {
-    let hosts = FakeHosts::new(["cp1"]).on("debian/prepare.sh", |_| Reply { status: 3, stdout: "work\n".into(), stderr: "oops\n".into() });
+    let hosts = FakeHosts::new(["cp1"]).on("debian/prepare.sh", |_| Reply {
+        status: 3,
+        stdout: "work\n".into(),
+        stderr: "oops\n".into(),
+    });
     let host = host(&hosts).await;
     assert_eq!(unit_state(host.as_ref(), &unit(1)).await.unwrap(), UnitState::Absent);
     hosts.fault("cp1", "debian/prepare.sh", Fault::LostInside);
@@ -98,10 +103,15 @@ async fn a_lower_fence_is_refused() {
     let host = host.as_ref();
     assert_eq!(take_lock(host, 0, 1, &holder(1)).await.unwrap(), Taken::Ours);
     assert_eq!(take_lock(host, 0, 1, &holder(1)).await.unwrap(), Taken::Ours);
-    assert!(matches!(take_lock(host, 0, 1, &holder(2)).await.unwrap(), Taken::Refused(lock) if lock.holder == Some(holder(1))));
+    assert!(
+        matches!(take_lock(host, 0, 1, &holder(2)).await.unwrap(), Taken::Refused(lock) if lock.holder == Some(holder(1)))
+    );
     assert_eq!(take_lock(host, 1, 2, &holder(2)).await.unwrap(), Taken::Ours);
     assert!(matches!(renew_lock(host, 1, &holder(1)).await, Err(HostError::Fenced { ours: 1, seen: 2, .. })));
-    assert!(matches!(run_fenced(host, 1, &prepare(), &mut quiet()).await, Err(HostError::Fenced { ours: 1, seen: 2, .. })));
+    assert!(matches!(
+        run_fenced(host, 1, &prepare(), &mut quiet()).await,
+        Err(HostError::Fenced { ours: 1, seen: 2, .. })
+    ));
     assert!(matches!(put_files(host, 1, &[RemoteFile::plain("/a", 0o644, "x")]).await, Err(HostError::Fenced { .. })));
     release_lock(host, 2).await.unwrap();
     assert_eq!(read_lock(host).await.unwrap(), Lock { fence: 2, holder: None });
@@ -112,7 +122,11 @@ async fn files_and_mirror_behave_as_on_hosts() {
     let hosts = FakeHosts::new(["cp1"]);
     let host = host(&hosts).await;
     let host = host.as_ref();
-    let files = [RemoteFile::plain("/etc/a", 0o644, "one"), RemoteFile::secret("/etc/b", 0o600, "two".into()), RemoteFile::link("/etc/c", "b")];
+    let files = [
+        RemoteFile::plain("/etc/a", 0o644, "one"),
+        RemoteFile::secret("/etc/b", 0o600, "two".into()),
+        RemoteFile::link("/etc/c", "b"),
+    ];
     assert_eq!(put_files(host, 1, &files).await.unwrap(), ["/etc/a", "/etc/b", "/etc/c"]);
     assert!(put_files(host, 1, &files).await.unwrap().is_empty());
     assert_eq!(read_files(host, &["/etc/b", "/etc/none"]).await.unwrap()["/etc/b"].contents.expose_secret(), b"two");

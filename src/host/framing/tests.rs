@@ -105,7 +105,9 @@ fn through_a_shell(script: &Script) -> (Decoder, Vec<String>) {
 
 #[test]
 fn exits_and_errors_inside_the_script_are_its_status() {
-    for (text, status) in [("exit 42", 42), ("set -e; false; echo no", 1), ("true", 0), ("nonsense-command", 127), ("kill -9 $$", -1)] {
+    for (text, status) in
+        [("exit 42", 42), ("set -e; false; echo no", 1), ("true", 0), ("nonsense-command", 127), ("kill -9 $$", -1)]
+    {
         let (decoder, shown) = through_a_shell(&Script::new("test.sh", text));
         // `$$` is the outer shell: killing it leaves no answer at all.
         assert_eq!(decoder.status(), (status >= 0).then_some(status), "{text}");
@@ -175,7 +177,10 @@ fn megabytes_are_cut_or_refused() {
 
 #[test]
 fn escape_codes_are_not_shown() {
-    assert_eq!(clean("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}plain\u{1b}]8;;http://x\u{1b}\\link\r\u{8}\tend"), "redplainlink end".replace("red", "red "));
+    assert_eq!(
+        clean("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}plain\u{1b}]8;;http://x\u{1b}\\link\r\u{8}\tend"),
+        "redplainlink end".replace("red", "red ")
+    );
     assert_eq!(clean("\u{202e}evil"), "evil");
 }
 

@@ -32,8 +32,9 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(45);
 /// A silent link counts as lost after three unanswered questions, so after half a minute.
 const ALIVE_INTERVAL_SECONDS: u32 = 10;
 
-/// How long a connection outlives its last use if we are killed and cannot close it.
-const PERSIST_SECONDS: u32 = 600;
+/// How long a connection outlives its last use: short enough that nothing stays for long if we are killed, long enough
+/// for a tunnel whose user thinks for a while. A run after that connects again.
+const PERSIST_SECONDS: u32 = 180;
 
 /// Key exchanges at once: they cost processor time here, and an agent answers one after the other.
 const CONNECTS_AT_ONCE: usize = 32;
@@ -45,9 +46,15 @@ const CONNECTS_THROUGH_A_BASTION: usize = 8;
 /// the socket take 40 of them.
 const LONGEST_FOLDER: usize = 60;
 
+/// How our folders begin; the process follows.
+const FOLDER: &str = "kw-";
+
+/// Says in each of them that it is ours.
+const CLAIM: &str = "kubewright";
+
 /// Where and how connections are made.
 pub(super) struct Connector {
-    folder: Arc<TempDir>,
+    folder: TempDir,
     gate: Semaphore,
     bastions: Mutex<BTreeMap<String, Arc<Semaphore>>>,
 }
@@ -55,10 +62,14 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn new() -> io::Result<Self> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let fits = |folder: &PathBuf| folder.is_dir() && folder.as_os_str().len() + "/kw-XXXXXX".len() <= LONGEST_FOLDER;
+        let fits = |folder: &PathBuf| {
+            folder.is_dir() && folder.as_os_str().len() + "/kw-4194304-XXXXXX".len() <= LONGEST_FOLDER
+        };
         let parent = runtime.filter(fits).unwrap_or_else(|| PathBuf::from("/tmp"));
-        let folder = private_folder("kw-", &parent)?;
-        Ok(Self { folder: Arc::new(folder), gate: Semaphore::new(CONNECTS_AT_ONCE), bastions: Mutex::default() })
+        remove_leftovers(&parent);
+        let folder = private_folder(&format!("{FOLDER}{}-", std::process::id()), &parent)?;
+        write_private(&folder.path().join(CLAIM), "")?;
+        Ok(Self { folder, gate: Semaphore::new(CONNECTS_AT_ONCE), bastions: Mutex::default() })
     }
 
     /// Connects and logs in.
@@ -88,15 +99,20 @@ impl Connector {
         let folder = folder.map_err(|error| local("cannot make a folder for the control socket", error))?;
         let config = folder.path().join("config");
         let users = match &target.ssh.config_file {
-            Some(path) => read_configuration(path).map_err(|error| local(&format!("cannot read `ssh.configFile` {path}"), error))?,
+            Some(path) => read_configuration(path)
+                .map_err(|error| local(&format!("cannot read `ssh.configFile` {path}"), error))?,
             None => USERS_CONFIGURATION.to_owned(),
         };
-        write_private(&config, &configuration(&target.ssh, &users)).map_err(|error| local("cannot write ssh's configuration", error))?;
+        write_private(&config, &configuration(&target.ssh, &users))
+            .map_err(|error| local("cannot write ssh's configuration", error))?;
 
         let log = folder.path().join("log");
         let mut ssh = Command::new("ssh");
         ssh.arg("-F").arg(&config).arg("-E").arg(&log);
-        ssh.arg("-S").arg(folder.path().join("master")).args(["-M", "-N", "-f", "-o"]).arg(format!("ControlPersist={PERSIST_SECONDS}"));
+        ssh.arg("-S")
+            .arg(folder.path().join("master"))
+            .args(["-M", "-N", "-f", "-o"])
+            .arg(format!("ControlPersist={PERSIST_SECONDS}"));
         ssh.args(destination_arguments(&target.ssh)).arg("--").arg(&target.address);
         ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         tracing::debug!(host = %target.name, address = %target.address, "connect");
@@ -115,13 +131,15 @@ impl Connector {
                 let diagnosis = diagnose::diagnose(&said, target);
                 Err(failed(diagnosis.reason, diagnosis.hint))
             }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-                Err(failed("there is no `ssh` on this machine".to_owned(), Some("install the OpenSSH client".to_owned())))
-            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(failed(
+                "there is no `ssh` on this machine".to_owned(),
+                Some("install the OpenSSH client".to_owned()),
+            )),
             Ok(Err(error)) => Err(local("cannot start ssh", error)),
             Err(_) => {
                 let seconds = LOGIN_TIMEOUT.as_secs();
-                let hint = "the host accepts connections but does not finish the login: look at its load and at sshd's log";
+                let hint =
+                    "the host accepts connections but does not finish the login: look at its load and at sshd's log";
                 Err(failed(format!("no login within {seconds} s"), Some(hint.to_owned())))
             }
         }
@@ -129,7 +147,8 @@ impl Connector {
 
     fn bastion(&self, name: &str) -> Arc<Semaphore> {
         let mut bastions = self.bastions.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = bastions.entry(name.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(CONNECTS_THROUGH_A_BASTION)));
+        let gate =
+            bastions.entry(name.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(CONNECTS_THROUGH_A_BASTION)));
         Arc::clone(gate)
     }
 }
@@ -212,6 +231,22 @@ fn private_folder(prefix: &str, parent: &Path) -> io::Result<TempDir> {
     tempfile::Builder::new().prefix(prefix).permissions(fs::Permissions::from_mode(0o700)).tempdir_in(parent)
 }
 
+/// Removes the folders of processes that were killed. Their connections end by themselves.
+fn remove_leftovers(parent: &Path) {
+    let process = |name: &str| name.strip_prefix(FOLDER)?.split_once('-')?.0.parse::<u32>().ok();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let dead = entry
+            .file_name()
+            .to_str()
+            .and_then(process)
+            .is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists());
+        if dead && entry.path().join(CLAIM).exists() {
+            // Somebody else's cannot be removed, and need not be.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
 }
@@ -263,6 +298,24 @@ mod tests {
         assert_eq!(quoted("/etc/x\"y"), "\"/etc/x\\\"y\"");
         assert!(quoted("keys/id").starts_with("\"/"));
         assert_eq!(quoted("~/.ssh/id"), "\"~/.ssh/id\"");
+    }
+
+    #[test]
+    fn folders_of_the_dead_are_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let [dead, living, foreign] =
+            [format!("kw-{}-a", ended.id()), format!("kw-{}-a", std::process::id()), format!("kw-{}-b", ended.id())]
+                .map(|name| parent.path().join(name));
+        for folder in [&dead, &living, &foreign] {
+            fs::create_dir(folder).unwrap();
+        }
+        for folder in [&dead, &living] {
+            write_private(&folder.join(CLAIM), "").unwrap();
+        }
+        remove_leftovers(parent.path());
+        assert_eq!((dead.exists(), living.exists(), foreign.exists()), (false, true, true));
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(super) fn diagnose(said: &str, target: &SshTarget) -> Diagnosis {
 
     if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         let name = between(said, "Host key for ", " has changed").unwrap_or(&target.address).to_owned();
-        let fingerprint = line_after(said, "fingerprint for the").map(|line| format!(", now {}", line.trim_end_matches('.')));
+        let fingerprint =
+            line_after(said, "fingerprint for the").map(|line| format!(", now {}", line.trim_end_matches('.')));
         return Diagnosis {
             reason: format!("THE HOST KEY of {name} HAS CHANGED{}", fingerprint.unwrap_or_default()),
             hint: Some(format!(
@@ -45,13 +46,21 @@ pub(super) fn diagnose(said: &str, target: &SshTarget) -> Diagnosis {
         };
     }
     if said.contains("UNPROTECTED PRIVATE KEY FILE") {
-        let file = between(said, "Permissions 0", "are too open").and_then(|text| text.split('\'').nth(1)).unwrap_or("the key").to_owned();
-        return Diagnosis { reason: format!("{file} can be read by others, so ssh does not use it"), hint: Some(format!("chmod 600 {file}")) };
+        let file = between(said, "Permissions 0", "are too open")
+            .and_then(|text| text.split('\'').nth(1))
+            .unwrap_or("the key")
+            .to_owned();
+        return Diagnosis {
+            reason: format!("{file} can be read by others, so ssh does not use it"),
+            hint: Some(format!("chmod 600 {file}")),
+        };
     }
     for (words, hint) in KNOWN {
         if let Some(line) = find(said, words) {
             let missing = find(said, "Identity file").map(|line| format!("{line}; ")).unwrap_or_default();
-            let hint = hint.replace("{address}", &target.address).replace("{user}", target.ssh.user.as_deref().unwrap_or("the login user"));
+            let hint = hint
+                .replace("{address}", &target.address)
+                .replace("{user}", target.ssh.user.as_deref().unwrap_or("the login user"));
             return Diagnosis { reason: format!("{missing}{line}"), hint: Some(hint) };
         }
     }
@@ -62,7 +71,10 @@ pub(super) fn diagnose(said: &str, target: &SshTarget) -> Diagnosis {
 /// Words of ssh and what to do about them; the first that fits wins, so causes stand before consequences.
 const KNOWN: [(&str, &str); 16] = [
     ("Could not resolve hostname", "the name {address} is not known: check the spelling and your DNS"),
-    ("Permission denied (", "the host is there but does not take your key for {user}: check `ssh.user` and `ssh.identityFile`, `ssh-add -l`, and the host's authorized_keys. Passwords are not asked for"),
+    (
+        "Permission denied (",
+        "the host is there but does not take your key for {user}: check `ssh.user` and `ssh.identityFile`, `ssh-add -l`, and the host's authorized_keys. Passwords are not asked for",
+    ),
     ("Too many authentication failures", "your agent offered too many keys: name the right one in `ssh.identityFile`"),
     ("Connection refused", "the machine answers but no sshd listens there: check `ssh.port` and that sshd runs"),
     ("Connection timed out", "no answer at all: check the address, firewalls and whether the machine is up"),
@@ -70,12 +82,21 @@ const KNOWN: [(&str, &str); 16] = [
     ("timed out", "no answer in time: check the address, firewalls and whether the machine is up"),
     ("No route to host", "the network has no way there: check the address, routing and firewalls"),
     ("Network is unreachable", "this machine has no way there: check its own network, VPN and the address"),
-    ("administratively prohibited", "the bastion does not allow TCP forwarding: set AllowTcpForwarding in its sshd_config"),
+    (
+        "administratively prohibited",
+        "the bastion does not allow TCP forwarding: set AllowTcpForwarding in its sshd_config",
+    ),
     ("no matching", "this ssh and that sshd have no algorithm in common: one of them is too old"),
     ("Bad configuration option", "ssh does not understand your configuration file: correct the line named here"),
     ("Bad owner or permissions", "others can write your ssh configuration, so ssh does not use it: chmod 600 it"),
-    ("Connection reset by", "sshd hung up: too many logins at once (MaxStartups), a ban (fail2ban) or a full machine; see its log"),
-    ("Connection closed by", "sshd hung up: too many logins at once (MaxStartups), a ban (fail2ban) or a full machine; see its log"),
+    (
+        "Connection reset by",
+        "sshd hung up: too many logins at once (MaxStartups), a ban (fail2ban) or a full machine; see its log",
+    ),
+    (
+        "Connection closed by",
+        "sshd hung up: too many logins at once (MaxStartups), a ban (fail2ban) or a full machine; see its log",
+    ),
     ("too long for Unix domain socket", "the folder for control sockets has too long a name: unset XDG_RUNTIME_DIR"),
 ];
 
@@ -108,7 +129,11 @@ fn line_after<'a>(said: &'a str, words: &str) -> Option<&'a str> {
 
 /// The last lines that say something.
 fn last_words(said: &str) -> String {
-    let lines: Vec<String> = said.lines().map(tidy).filter(|line| !line.is_empty() && !line.starts_with("Warning: Permanently added")).collect();
+    let lines: Vec<String> = said
+        .lines()
+        .map(tidy)
+        .filter(|line| !line.is_empty() && !line.starts_with("Warning: Permanently added"))
+        .collect();
     lines[lines.len().saturating_sub(3)..].join("; ")
 }
 

@@ -136,7 +136,8 @@ impl SshHost {
     async fn start(&self, command: &'static str) -> Result<(Started<'_>, Arc<Session>), HostError> {
         let mut reconnected = false;
         loop {
-            let permit = self.runs.acquire().await.map_err(|_| self.connect_error("the host is being closed".to_owned()))?;
+            let permit =
+                self.runs.acquire().await.map_err(|_| self.connect_error("the host is being closed".to_owned()))?;
             let session = self.session().await?;
             let spawned = Arc::clone(&session)
                 .arc_raw_command(command)
@@ -247,7 +248,9 @@ impl Host for SshHost {
                 self.forget(&session).await;
                 let session = self.session().await?;
                 let tunnel = tunnel::open(&session, target).await;
-                tunnel.map(|tunnel| Box::new(tunnel) as Box<dyn Tunnel>).map_err(|error| self.connect_error(words(&error)))
+                tunnel
+                    .map(|tunnel| Box::new(tunnel) as Box<dyn Tunnel>)
+                    .map_err(|error| self.connect_error(words(&error)))
             }
             Err(error) => Err(self.connect_error(format!("no way to {target}: {}", words(&error)))),
         }

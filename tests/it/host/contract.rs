@@ -106,7 +106,10 @@ pub async fn units(host: &dyn Host, fence: u64, operation: &str) {
     assert_eq!(unit_state(host, &unit("01-count", 1)).await.unwrap(), UnitState::Absent);
     for _ in 0..2 {
         let mut lines = Vec::new();
-        let result = run_unit(host, &unit("01-count", 1), fence, &counting(), &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
+        let result =
+            run_unit(host, &unit("01-count", 1), fence, &counting(), &mut |line: &str| lines.push(line.to_owned()))
+                .await
+                .unwrap();
         assert_eq!(result.end, UnitEnd::Finished { status: 3 });
         assert_eq!(result.output_tail, "count it's \"one\"\noops\n");
         assert_eq!(lines, ["count it's \"one\"", "oops"]);
@@ -115,7 +118,11 @@ pub async fn units(host: &dyn Host, fence: u64, operation: &str) {
     let counted = read_files(host, &[&file]).await.unwrap();
     assert_eq!(counted[&file].contents.expose_secret(), b"again\n", "it ran once");
     assert_eq!(unit_state(host, &unit("01-count", 1)).await.unwrap(), UnitState::Finished { status: 3 });
-    assert_eq!(said(host, "grep -rl hunter2 /run/kubewright /var/lib/kubewright 2>/dev/null; true").await, "", "no secret is left");
+    assert_eq!(
+        said(host, "grep -rl hunter2 /run/kubewright /var/lib/kubewright 2>/dev/null; true").await,
+        "",
+        "no secret is left"
+    );
 
     // Live, not at the end.
     let slow = Script::new("test.sh", "echo one; sleep 0.6; printf two");
@@ -138,7 +145,10 @@ pub async fn units(host: &dyn Host, fence: u64, operation: &str) {
     let results = join_all((0..4).map(|_| watch())).await;
     assert!(results.iter().all(|result| *result == results[0]), "{results:?}");
 
-    let long = Script::new("test.sh", "i=0; while [ $i -lt 60000 ]; do echo \"line $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"; i=$((i + 1)); done");
+    let long = Script::new(
+        "test.sh",
+        "i=0; while [ $i -lt 60000 ]; do echo \"line $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"; i=$((i + 1)); done",
+    );
     let result = run_unit(host, &unit("04-long", 1), fence, &long, &mut quiet()).await.unwrap();
     assert_eq!(result.end, UnitEnd::Finished { status: 0 });
     assert!(result.output_tail.len() <= 64 << 10 && result.output_tail.len() > 60 << 10);
@@ -162,7 +172,10 @@ pub async fn units(host: &dyn Host, fence: u64, operation: &str) {
         host.run(&stop, &mut quiet()).await.unwrap();
     };
     let (result, ()) = tokio::join!(run, stopping);
-    assert_eq!(result.unwrap(), kubewright::host::unit::UnitResult { end: UnitEnd::Vanished, output_tail: "up\n".to_owned() });
+    assert_eq!(
+        result.unwrap(),
+        kubewright::host::unit::UnitResult { end: UnitEnd::Vanished, output_tail: "up\n".to_owned() }
+    );
     assert_eq!(run_unit(host, &name, fence, &endless, &mut quiet()).await.unwrap().end, UnitEnd::Vanished);
     assert_eq!(unit_state(host, &name).await.unwrap(), UnitState::Vanished);
     assert_eq!(running_units(host).await.unwrap(), []);
@@ -209,9 +222,18 @@ pub async fn files(host: &dyn Host, fence: u64) {
     assert_eq!(read_files(host, &[&path("bytes")]).await.unwrap()[&path("bytes")].contents.expose_secret(), b"other");
     assert_eq!(said(host, "ls -A /var/lib/kubewright-test/files /run/kubewright | grep -e kubewright-new -e '^files' | grep -v :; true").await, "");
 
-    assert_eq!(remove_files(host, fence, &[&path("empty"), &path("current"), &path("none")]).await.unwrap(), [path("empty"), path("current")]);
-    assert!(matches!(put_files(host, fence, &[RemoteFile::plain("/tmp/a b", 0o644, "")]).await, Err(HostError::Value { .. })));
-    assert!(matches!(put_files(host, fence, &[RemoteFile::plain("/tmp/../etc/x", 0o644, "")]).await, Err(HostError::Value { .. })));
+    assert_eq!(
+        remove_files(host, fence, &[&path("empty"), &path("current"), &path("none")]).await.unwrap(),
+        [path("empty"), path("current")]
+    );
+    assert!(matches!(
+        put_files(host, fence, &[RemoteFile::plain("/tmp/a b", 0o644, "")]).await,
+        Err(HostError::Value { .. })
+    ));
+    assert!(matches!(
+        put_files(host, fence, &[RemoteFile::plain("/tmp/../etc/x", 0o644, "")]).await,
+        Err(HostError::Value { .. })
+    ));
 }
 
 /// The disk full in the middle: said so, nothing replaced. On a small file system in memory.
@@ -222,8 +244,12 @@ pub async fn full_disk(host: &dyn Host, fence: u64) {
         RemoteFile::plain("/run/kubewright-small/two", 0o644, vec![b'2'; 100_000]),
     ];
     let error = put_files(host, fence, &files).await.unwrap_err();
-    let left = said(host, "ls -A /run/kubewright-small; umount /run/kubewright-small; rmdir /run/kubewright-small").await;
-    assert!(matches!(&error, HostError::Failed { stderr, .. } if stderr.contains("cannot write /run/kubewright-small")), "{error:?}");
+    let left =
+        said(host, "ls -A /run/kubewright-small; umount /run/kubewright-small; rmdir /run/kubewright-small").await;
+    assert!(
+        matches!(&error, HostError::Failed { stderr, .. } if stderr.contains("cannot write /run/kubewright-small")),
+        "{error:?}"
+    );
     assert_eq!(left, "");
 }
 
@@ -260,8 +286,13 @@ pub async fn facts(hosts: &dyn Hosts, name: &str) {
     assert!(facts.lock.known().is_some() && facts.running_units.known().unwrap().is_empty());
     assert!(facts.space.known().unwrap()["/var/lib"].free_bytes > 0);
     let text = serde_json::to_value(facts).unwrap();
-    let unreadable: Vec<&String> =
-        text.as_object().unwrap().iter().filter(|(_, fact)| fact.get("unreadable").is_some()).map(|(name, _)| name).collect();
+    let unreadable: Vec<&String> = text
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, fact)| fact.get("unreadable").is_some())
+        .map(|(name, _)| name)
+        .collect();
     assert!(unreadable.is_empty(), "{unreadable:?}: {text:#}");
     eprintln!("facts after {took:?}");
 }

@@ -50,7 +50,10 @@ fn sshd_with_sudo() -> (Sshd, Sshd) {
     program(
         &programs,
         "login",
-        &format!("#!/bin/sh\nPATH={}:$PATH\nexport PATH\necho welcome\nexec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"\n", bin.display()),
+        &format!(
+            "#!/bin/sh\nPATH={}:$PATH\nexport PATH\necho welcome\nexec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"\n",
+            bin.display()
+        ),
     );
     (Sshd::start(&format!("ForceCommand {}", programs.path("login").display())), programs)
 }
@@ -58,7 +61,8 @@ fn sshd_with_sudo() -> (Sshd, Sshd) {
 async fn try_root(sshd: &Sshd, password: Option<&str>, times: usize) -> Result<Output, HostError> {
     let hosts = hosts(sshd.settings(), password.map(SecretString::from));
     let host = hosts.host(&name()).await?;
-    let script = Script::new("test.sh", "echo root=$KW_ROOT; cat; echo \"$VALUE\"").value("VALUE", "kubewright-script\nlast");
+    let script =
+        Script::new("test.sh", "echo root=$KW_ROOT; cat; echo \"$VALUE\"").value("VALUE", "kubewright-script\nlast");
     for _ in 1..times {
         host.run(&script, &mut quiet()).await?;
     }

@@ -3,4 +3,4 @@
 mod contract;
 mod login;
 mod ssh;
-mod sshd;
+pub mod sshd;

@@ -34,7 +34,10 @@ async fn unknown_keys_are_refused_with_the_way_out() {
     fs::write(sshd.path("known"), "").unwrap();
     let (reason, hint) = refusal(sshd.settings()).await;
     assert_eq!(reason, format!("the host key of [127.0.0.1]:{} is not known", sshd.port));
-    assert!(hint.contains(&format!("ssh-keyscan -p {} 127.0.0.1 >> {}", sshd.port, sshd.path("known").display())), "{hint}");
+    assert!(
+        hint.contains(&format!("ssh-keyscan -p {} 127.0.0.1 >> {}", sshd.port, sshd.path("known").display())),
+        "{hint}"
+    );
     assert!(hint.contains("acceptNew"), "{hint}");
 }
 
@@ -89,11 +92,15 @@ async fn exit_statuses_and_output_come_back() {
     }
     let sshd = Sshd::start("");
     let hosts = sshd.hosts();
-    for (text, status) in [("exit 0", 0), ("exit 42", 42), ("exit 127", 127), ("exit 255", 255), ("kill -9 $$; echo no", -1)] {
+    for (text, status) in
+        [("exit 0", 0), ("exit 42", 42), ("exit 127", 127), ("exit 255", 255), ("kill -9 $$; echo no", -1)]
+    {
         match run(&hosts, text).await {
             Ok(output) => assert_eq!(output.status, status, "{text}"),
             // The shell itself is killed: not a lost connection, but no answer either.
-            Err(HostError::Lost { reason, .. }) => assert_eq!((status, reason.as_str()), (-1, "its shell was ended on the host")),
+            Err(HostError::Lost { reason, .. }) => {
+                assert_eq!((status, reason.as_str()), (-1, "its shell was ended on the host"))
+            }
             Err(other) => panic!("{text}: {other}"),
         }
     }
@@ -169,7 +176,10 @@ async fn noise_at_login_is_dropped() {
     let host = hosts.host(&name()).await.unwrap();
     let script = Script::new("test.sh", "printf 'a\\033[31mb\\033[0m\\n\\nc'; echo e >&2; exit 5");
     let output = host.run(&script, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
-    assert_eq!((output.status, output.stdout.as_str(), output.stderr.as_str()), (5, "a\u{1b}[31mb\u{1b}[0m\n\nc", "e\n"));
+    assert_eq!(
+        (output.status, output.stdout.as_str(), output.stderr.as_str()),
+        (5, "a\u{1b}[31mb\u{1b}[0m\n\nc", "e\n")
+    );
     assert_eq!(lines, ["ab", "c"]);
 }
 
@@ -220,7 +230,9 @@ async fn tunnels_lead_through_and_close() {
     assert_eq!(answer.await.unwrap(), "hello");
     server.join().unwrap();
     drop(tunnel);
-    tokio::task::spawn_blocking(move || eventually("the tunnel is closed", || TcpStream::connect(local).is_err())).await.unwrap();
+    tokio::task::spawn_blocking(move || eventually("the tunnel is closed", || TcpStream::connect(local).is_err()))
+        .await
+        .unwrap();
 
     sshd.cut();
     let tunnel = host.forward(target).await.unwrap();
