@@ -40,6 +40,8 @@ struct Scene {
     term: Term,
     lines: MultiProgress,
     picture: ProgressBar,
+    /// Lines of the picture on the screen, and the columns it was drawn for.
+    drawn: (usize, usize),
     dirty: bool,
     closed: bool,
 }
@@ -51,13 +53,13 @@ impl Live {
     }
 
     fn on(term: Term, run: Run) -> Self {
-        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::term(term.clone(), 20));
+        let lines = MultiProgress::with_draw_target(target(&term));
         // One bar whose message is the whole picture: hosts come and go from it without a trace on the screen.
         let picture = lines.add(ProgressBar::no_length());
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             picture.set_style(style);
         }
-        let scene = Scene { run, last: None, term, lines, picture, dirty: true, closed: false };
+        let scene = Scene { run, last: None, term, lines, picture, drawn: (0, 0), dirty: true, closed: false };
         let shared = Arc::new(Shared { scene: Mutex::new(scene), changed: Condvar::new() });
         let painter = thread::Builder::new().name("live view".into()).spawn({
             let shared = shared.clone();
@@ -66,6 +68,10 @@ impl Live {
         // Without a thread the view is drawn at events only.
         Self { shared, painter: Mutex::new(painter.ok()) }
     }
+}
+
+fn target(term: &Term) -> ProgressDrawTarget {
+    ProgressDrawTarget::term(term.clone(), 20)
 }
 
 impl Shared {
@@ -100,18 +106,30 @@ impl Scene {
     fn draw(&mut self) {
         self.dirty = false;
         let (rows, columns) = self.term.size();
-        let picture = frame::frame(
-            &self.run,
-            self.now(),
-            columns.into(),
-            rows.into(),
-            Paint::stdout().on_columns(columns.into()),
-        );
+        let (rows, columns) = (usize::from(rows), usize::from(columns).max(1));
+        if self.drawn.0 > 0 && self.drawn.1 != columns {
+            self.erase(columns);
+        }
+        let picture = frame::frame(&self.run, self.now(), columns, rows, Paint::stdout());
+        self.drawn = (picture.len(), columns);
         self.picture.set_message(picture.join("\n"));
     }
 
-    fn above(&self, text: &str) {
+    /// Takes away a picture that the terminal has laid out anew for another width. indicatif fills its lines to the
+    /// edge without a line break, so that terminals join them into one and break it at the new width.
+    fn erase(&mut self, columns: usize) {
+        let (lines, width) = self.drawn;
+        let height = (lines * width).div_ceil(columns);
         // A terminal that went away shows nothing; the run goes on.
+        let _ = self.term.move_cursor_up(height.saturating_sub(1));
+        let _ = self.term.write_str("\r");
+        let _ = self.term.clear_to_end_of_screen();
+        // A new target has drawn nothing yet, and will not go up over lines that are no longer there.
+        self.lines.set_draw_target(target(&self.term));
+    }
+
+    fn above(&self, text: &str) {
+        // As in `erase`.
         let _ = self.lines.println(text);
     }
 }
