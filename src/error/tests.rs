@@ -83,7 +83,7 @@ fn a_failed_step_says_where_and_keeps_the_last_lines() {
         news: News::Recorded { record: told },
     });
     let words: String = (0..40).map(|line| format!("line {line}\n")).collect();
-    let error = Error::step_failed(&run, &step.id, &format!("etcd did not become healthy\n{words}"));
+    let error = Error::step_failed(&run, &step.id, format!("etcd did not become healthy\n{words}"));
     assert_eq!(error.exit_code(), ExitCode::Failed);
     let parts = error.parts();
     assert_eq!(parts.address.as_deref(), Some("10.77.0.12"));
