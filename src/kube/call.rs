@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::ClusterApi;
 use super::dial::{ANSWER, AnsweredBy};
-use super::fault::{from_client, from_status, passes};
+use super::fault::{from_client, from_status, loss, passes};
 use crate::ports::{ConnectionFault, Fault, KubeError};
 
 /// First pause: shorter than a kube-apiserver takes to start, longer than a round trip around the world.
@@ -107,7 +107,7 @@ impl ClusterApi {
         };
         match tokio::time::timeout(ANSWER, response.into_body().collect_bytes()).await {
             Ok(Ok(body)) => Ok(Answer { status, body: body.to_vec(), warnings, control_plane }),
-            Ok(Err(error)) => Err(failed(ConnectionFault::Lost, error.to_string())),
+            Ok(Err(error)) => Err(failed(ConnectionFault::Lost, loss(&error))),
             Err(_) => {
                 if let Some(dialer) = &self.dialer {
                     dialer.doubt(control_plane.as_ref());

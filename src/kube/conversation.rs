@@ -270,9 +270,9 @@ async fn waiting_tells_what_is_missing_and_ends_with_the_event() {
             Answer::Watch(vec![
                 event("ADDED", w1("6", "False", wrapped)),
                 event("MODIFIED", w1("7", "False", wrapped)),
-                event("MODIFIED", w1("8", "True", "kubelet is posting ready status")),
             ]),
         ),
+        asks(WATCH, Answer::Watch(vec![event("MODIFIED", w1("8", "True", "kubelet is posting ready status"))])),
     ]);
     let (ended, told) = wait(&api, HOUR).await;
     assert_eq!(ended, Ok(()));
@@ -314,7 +314,7 @@ async fn what_may_pass_is_told_and_waited_out_and_what_may_not_ends_the_wait() {
     assert_eq!(ended, Ok(()));
     assert_eq!(
         told,
-        ["nodes is forbidden: User \"kubernetes-admin\" cannot list resource \"nodes\"", "connection reset"]
+        ["nodes is forbidden: User \"kubernetes-admin\" cannot list resource \"nodes\"", "the connection was lost"]
     );
     script.is_over();
 

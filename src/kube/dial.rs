@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, service_fn};
 
-use super::fault::{DialError, Failure, classify};
+use super::fault::{DialError, Failure, classify, loss};
 use crate::ports::{ConnectionFault, Fault, Hosts, KubeError, Tunnel};
 
 /// A name that every API server certificate of kubeadm's layout carries, whatever address we come by
@@ -233,7 +233,7 @@ impl Endpoint {
                     }
                     fresh = true;
                 }
-                Ok(Err(error)) => return Err(failure(ConnectionFault::Lost, classify(&error).1, true)),
+                Ok(Err(error)) => return Err(failure(ConnectionFault::Lost, loss(&error), true)),
                 Err(_) => {
                     return Err(failure(
                         ConnectionFault::Timeout,

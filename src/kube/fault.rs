@@ -78,21 +78,26 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> (ConnectionFault, Strin
             }
         }
         last = error.to_string();
-        // An io::Error that wraps another error leaves that one out of its chain of sources.
-        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
+        cause = beneath(error);
     }
     (ConnectionFault::Lost, last)
 }
 
 fn tls_sentence(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+    use rustls::CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer,
+    };
+    let rustls::Error::InvalidCertificate(wrong) = error else {
+        return format!("TLS: {error}");
+    };
+    match wrong {
+        // An authority of the same name with another key, such as that of a cluster built anew, is a bad signature.
+        UnknownIssuer | BadSignature => {
             "its certificate was signed by another authority than this cluster's".to_owned()
         }
-        other => format!("TLS: {other}"),
+        Expired | ExpiredContext { .. } => "its certificate has expired".to_owned(),
+        NotValidYet | NotValidYetContext { .. } => "its certificate is not valid yet; the clocks differ".to_owned(),
+        other => format!("its certificate cannot be used: {other}"),
     }
 }
 
@@ -105,14 +110,10 @@ pub(super) fn from_client(doing: &str, error: kube::Error) -> KubeError {
                 control_plane: error.failures.last().map(|failure| failure.host.clone()),
                 ..KubeError::new(Fault::Connection(error.fault()), doing, error.to_string())
             },
-            Err(error) => KubeError::new(Fault::Connection(ConnectionFault::Lost), doing, deepest(error.as_ref())),
+            Err(error) => KubeError::new(Fault::Connection(ConnectionFault::Lost), doing, loss(error.as_ref())),
         },
-        kube::Error::HyperError(error) => {
-            KubeError::new(Fault::Connection(ConnectionFault::Lost), doing, deepest(&error))
-        }
-        kube::Error::ReadEvents(error) => {
-            KubeError::new(Fault::Connection(ConnectionFault::Lost), doing, deepest(&error))
-        }
+        kube::Error::HyperError(error) => KubeError::new(Fault::Connection(ConnectionFault::Lost), doing, loss(&error)),
+        kube::Error::ReadEvents(error) => KubeError::new(Fault::Connection(ConnectionFault::Lost), doing, loss(&error)),
         other => KubeError::new(Fault::Server, doing, other.to_string()),
     }
 }
@@ -151,12 +152,32 @@ pub(super) fn passes(error: &KubeError) -> bool {
     }
 }
 
-fn deepest(error: &(dyn Error + 'static)) -> String {
+/// What became of a connection that was open, in few words.
+pub(super) fn loss(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
+    loop {
+        if let Some(error) = deepest.downcast_ref::<io::Error>() {
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    return "the connection was lost".to_owned();
+                }
+                io::ErrorKind::TimedOut => return "the connection gives no sign of life".to_owned(),
+                _ => {}
+            }
+        }
+        match beneath(deepest) {
+            Some(cause) => deepest = cause,
+            None => return deepest.to_string(),
+        }
     }
-    deepest.to_string()
+}
+
+/// The cause of an error. An io::Error that wraps another error leaves that one out of its chain of sources.
+fn beneath<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 #[cfg(test)]

@@ -48,9 +48,10 @@ fn pod_complaint(pod: &Pod) -> Option<String> {
         return Some(complaint);
     }
     let unscheduled = condition("PodScheduled").filter(|scheduled| scheduled.status != "True");
-    let said =
-        unscheduled.or(ready).and_then(|condition| condition.message.clone().or_else(|| condition.reason.clone()));
-    Some(said.unwrap_or_else(|| status.phase.clone().unwrap_or_else(|| "Pending".to_owned())))
+    let said = unscheduled.or(ready).and_then(|condition| condition.message.as_deref().or(condition.reason.as_deref()));
+    // The scheduler's first sentence tells why; what follows is about preemption, which would not help either.
+    let said = said.map(|said| said.split(". ").next().unwrap_or(said));
+    Some(said.or(status.phase.as_deref()).unwrap_or("Pending").to_owned())
 }
 
 fn container_complaint(container: &ContainerStatus) -> Option<String> {
@@ -146,8 +147,11 @@ mod tests {
 
     #[test]
     fn a_pod_without_a_place_says_why() {
-        let unscheduled = json!({ "type": "PodScheduled", "status": "False", "message": "0/3 nodes are available" });
-        assert_eq!(complaint(json!({ "conditions": [unscheduled] })).as_deref(), Some("0/3 nodes are available"));
+        let unscheduled = json!({ "type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: 3 Insufficient cpu. no new claims" });
+        assert_eq!(
+            complaint(json!({ "conditions": [unscheduled] })).as_deref(),
+            Some("0/3 nodes are available: 3 Insufficient cpu")
+        );
         assert_eq!(complaint(json!({ "phase": "Pending" })).as_deref(), Some("Pending"));
     }
 

@@ -36,6 +36,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(300);
 /// Longest pause after a watch failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
+/// So much news that has arrived together is judged together, so that a burst is one line of progress.
+const AT_ONCE: usize = 64;
+
 /// One list-and-watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
@@ -82,28 +85,32 @@ pub(super) async fn wait_until(
     let mut seen = Observation::default();
     let mut missing = "nothing was heard from the API".to_owned();
     loop {
-        let mut watches = open(api, &sources);
+        let mut watches = open(api, &sources).ready_chunks(AT_ONCE);
         let mut unlisted = sources.clone();
         let end = deadline.min(Instant::now() + SAFETY_RELIST);
-        while let Ok(Some((source, news))) = tokio::time::timeout_at(end, watches.next()).await {
-            let now_missing = match news {
-                Ok(news) => {
-                    if matches!(news, News::All(_)) {
-                        unlisted.remove(&source);
+        while let Ok(Some(batch)) = tokio::time::timeout_at(end, watches.next()).await {
+            let mut complained = None;
+            for (source, news) in batch {
+                match news {
+                    Ok(news) => {
+                        if matches!(news, News::All(_)) {
+                            unlisted.remove(&source);
+                        }
+                        take(&mut seen, &source, news);
                     }
-                    take(&mut seen, &source, news);
-                    match condition.judge(&seen) {
-                        Verdict::Met => return Ok(()),
-                        // Before everything is listed once, what is missing is only not yet read.
-                        Verdict::Waiting(_) if !unlisted.is_empty() => continue,
-                        Verdict::Waiting(why) => why,
-                    }
+                    Err(error) => match complaint(&doing, error) {
+                        Some(error) if is_final(&error) => return Err(error),
+                        Some(error) => complained = Some(error.said),
+                        None => {}
+                    },
                 }
-                Err(error) => match complaint(&doing, error) {
-                    None => continue,
-                    Some(error) if is_final(&error) => return Err(error),
-                    Some(error) => error.said,
-                },
+            }
+            let now_missing = match (condition.judge(&seen), complained) {
+                (Verdict::Met, _) => return Ok(()),
+                (Verdict::Waiting(_), Some(said)) => said,
+                // Before everything is listed once, what is missing is only not yet read.
+                (Verdict::Waiting(_), None) if !unlisted.is_empty() => continue,
+                (Verdict::Waiting(why), None) => why,
             };
             if now_missing != missing {
                 progress(&now_missing);
@@ -275,12 +282,12 @@ fn put(seen: &mut Observation, item: Item) {
 fn complaint(doing: &str, error: watcher::Error) -> Option<KubeError> {
     const GONE: u16 = 410;
     match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => match error {
             kube::Error::Api(status) if status.code == GONE => None,
             error => Some(from_client(doing, error)),
         },
+        // It was open and ended; whether there is anything to tell shows when it is opened again.
+        watcher::Error::WatchFailed(_) => None,
         watcher::Error::WatchError(status) if status.code == GONE => None,
         watcher::Error::WatchError(status) => Some(from_status(doing, status.code, &status)),
         watcher::Error::NoResourceVersion => None,

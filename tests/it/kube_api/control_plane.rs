@@ -1,0 +1,301 @@
+//! A real etcd and real API servers on this machine's loopback, one address per control plane, with certificates of
+//! our own making; controller manager and scheduler on request. Everything ends when it is dropped.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kubewright::kube::{ClusterApi, Credentials, Way};
+use kubewright::ports::KubeApi;
+use kubewright_certs::cluster::{Authorities, ClusterPki, Host, Roles};
+use kubewright_certs::key::KeyAlgorithm;
+use kubewright_certs::profile::{KubernetesVersion, Validity};
+use kubewright_core::ids::HostName;
+
+/// The programs that the lab builds.
+pub struct Binaries {
+    servers: PathBuf,
+    etcd: PathBuf,
+}
+
+impl Binaries {
+    /// Finds them in `${KUBEWRIGHT_CACHE:-~/.cache/kubewright}`; says so where they are not there, and fails where the
+    /// lab is required.
+    pub fn find() -> Option<Self> {
+        let cache = std::env::var_os("KUBEWRIGHT_CACHE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/kubewright")))?;
+        let build = cache.join("build");
+        let found = newest(&build, "kubernetes-", "bin/servers").zip(newest(&build, "etcd-", "bin/etcd"));
+        if found.is_none() {
+            let required = std::env::var_os("KUBEWRIGHT_REQUIRE_LAB").is_some_and(|value| value == "1");
+            assert!(!required, "no kube-apiserver and etcd in {}; `make demo` builds them", build.display());
+            eprintln!("SKIPPED: no kube-apiserver and etcd in {}; `make demo` builds them", build.display());
+        }
+        found.map(|(servers, etcd)| Self { servers, etcd })
+    }
+}
+
+fn newest(build: &Path, prefix: &str, program: &str) -> Option<PathBuf> {
+    let folders = fs::read_dir(build).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let named =
+        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix));
+    folders.filter(named).map(|folder| folder.join(program)).filter(|path| path.is_file()).max()
+}
+
+/// A process that ends with us, even when we are killed.
+struct Process(Child);
+
+impl Process {
+    fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
+        let log = File::create(log).unwrap();
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill {signal}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// One control plane: its API server, running or not.
+struct Member {
+    host: HostName,
+    address: SocketAddr,
+    process: Option<Process>,
+}
+
+/// The whole of it.
+pub struct ControlPlane {
+    // Before the folder: processes end before their files go.
+    members: Vec<Member>,
+    others: Vec<Process>,
+    etcd_url: String,
+    programs: PathBuf,
+    pub authority: String,
+    folder: tempfile::TempDir,
+}
+
+/// Addresses of the control planes: all of 127/8 is loopback.
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+
+impl ControlPlane {
+    /// Starts etcd and the API servers of cp1 and cp2, and waits until both are ready.
+    pub async fn start(binaries: &Binaries) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = folder.path().join("bin");
+        fs::create_dir(&programs).unwrap();
+        for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+            symlink(&binaries.servers, programs.join(name)).unwrap();
+        }
+        let port = free_port(ADDRESSES[0]);
+        let authority = write_pki(folder.path(), port);
+
+        let loopback = Ipv4Addr::LOCALHOST;
+        let (client, peer) = (free_port(loopback), free_port(loopback));
+        let etcd_url = format!("http://{loopback}:{client}");
+        let etcd = Process::start(
+            &binaries.etcd,
+            &flags(&[
+                ("data-dir", &path_text(&folder.path().join("etcd"))),
+                ("listen-client-urls", &etcd_url),
+                ("advertise-client-urls", &etcd_url),
+                ("listen-peer-urls", &format!("http://{loopback}:{peer}")),
+                ("unsafe-no-fsync", "true"),
+            ]),
+            &folder.path().join("etcd.log"),
+        );
+        let members = ADDRESSES
+            .iter()
+            .enumerate()
+            .map(|(index, address)| Member {
+                host: HostName::new(format!("cp{}", index + 1)),
+                address: SocketAddr::new((*address).into(), port),
+                process: None,
+            })
+            .collect();
+        let mut this = Self { members, others: vec![etcd], etcd_url, programs, authority, folder };
+        this.start_member("cp1").await;
+        this.start_member("cp2").await;
+        this
+    }
+
+    /// Starts a control plane's API server and waits until it is ready.
+    pub async fn start_member(&mut self, host: &str) {
+        let pki = self.folder.path().join(host).join("etc/kubernetes/pki");
+        let file = |name: &str| path_text(&pki.join(name));
+        let log = self.folder.path().join(format!("{host}.log"));
+        let etcd_url = self.etcd_url.clone();
+        let program = self.programs.join("kube-apiserver");
+        let member = self.member(host);
+        let arguments = flags(&[
+            ("etcd-servers", &etcd_url),
+            ("bind-address", &member.address.ip().to_string()),
+            ("secure-port", &member.address.port().to_string()),
+            // Loopback addresses may not stand in Endpoints; nobody here uses the Service `kubernetes`.
+            ("endpoint-reconciler-type", "none"),
+            ("tls-cert-file", &file("apiserver.crt")),
+            ("tls-private-key-file", &file("apiserver.key")),
+            ("client-ca-file", &file("ca.crt")),
+            ("service-account-key-file", &file("sa.pub")),
+            ("service-account-signing-key-file", &file("sa.key")),
+            ("service-account-issuer", "https://kubernetes.default.svc.cluster.local"),
+            ("service-cluster-ip-range", "10.96.0.0/12"),
+            ("authorization-mode", "Node,RBAC"),
+            ("allow-privileged", "true"),
+        ]);
+        member.process = Some(Process::start(&program, &arguments, &log));
+        let name = HostName::new(host);
+        let api = self.api(Way::Direct, "super-admin.conf").only(&name).unwrap().patience(Duration::from_secs(60));
+        // A refused connection is tried again by `version`; whether it is *ready* only asking again tells.
+        api.version().await.unwrap_or_else(|error| panic!("{error}\n{}", tail(&log)));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while !api.ready().await.is_ok_and(|readiness| readiness.is_ready()) {
+            assert!(tokio::time::Instant::now() < deadline, "{host} is not ready\n{}", tail(&log));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Ends a control plane's API server at once, as a lost machine would.
+    pub fn kill(&mut self, host: &str) {
+        self.member(host).process = None;
+    }
+
+    /// Stops a control plane's API server in its tracks: connections stay open and nothing answers.
+    pub fn freeze(&mut self, host: &str) {
+        self.member(host).process.as_ref().unwrap().signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&mut self, host: &str) {
+        self.member(host).process.as_ref().unwrap().signal("-CONT");
+    }
+
+    /// Starts controller manager and scheduler against cp2.
+    pub fn start_controllers(&mut self) {
+        let kubernetes = self.folder.path().join("cp2/etc/kubernetes");
+        let key = path_text(&kubernetes.join("pki/sa.key"));
+        // Each controller acts with the rights of its own service account, as in kubeadm's clusters.
+        let controllers = [
+            ("leader-elect", "false"),
+            ("use-service-account-credentials", "true"),
+            ("service-account-private-key-file", &key),
+            // Nobody renews our nodes' leases.
+            ("node-monitor-grace-period", "1h"),
+        ];
+        for (program, arguments) in [
+            ("kube-controller-manager", controllers.as_slice()),
+            ("kube-scheduler", [("leader-elect", "false")].as_slice()),
+        ] {
+            let kubeconfig = path_text(&kubernetes.join(format!("{}.conf", program.trim_start_matches("kube-"))));
+            let port = free_port(Ipv4Addr::LOCALHOST).to_string();
+            let common = [("kubeconfig", kubeconfig.as_str()), ("secure-port", &port), ("bind-address", "127.0.0.1")];
+            let arguments = flags(&[common.as_slice(), arguments].concat());
+            let log = self.folder.path().join(format!("{program}.log"));
+            self.others.push(Process::start(&self.programs.join(program), &arguments, &log));
+        }
+    }
+
+    /// The end of what a process wrote: `cp1`, `etcd`, `kube-scheduler`.
+    pub fn log(&self, of: &str) -> String {
+        tail(&self.folder.path().join(format!("{of}.log")))
+    }
+
+    /// The API with the identity in a kubeconfig of cp1.
+    pub fn api(&self, way: Way, kubeconfig: &str) -> ClusterApi {
+        ClusterApi::connect(way, &self.addresses(), &self.credentials(kubeconfig)).unwrap()
+    }
+
+    /// Each control plane with its address.
+    pub fn addresses(&self) -> Vec<(HostName, SocketAddr)> {
+        self.members.iter().map(|member| (member.host.clone(), member.address)).collect()
+    }
+
+    /// The identity in a kubeconfig of cp1.
+    pub fn credentials(&self, kubeconfig: &str) -> Credentials {
+        let path = self.folder.path().join("cp1/etc/kubernetes").join(kubeconfig);
+        Credentials::from_kubeconfig(&fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn member(&mut self, host: &str) -> &mut Member {
+        self.members.iter_mut().find(|member| member.host.as_str() == host).unwrap()
+    }
+}
+
+/// Writes what `kubewright` would put on cp1 and cp2 below the folder; returns the cluster's authority.
+fn write_pki(folder: &Path, api_port: u16) -> String {
+    let now = Timestamp::now();
+    let host = |index: usize| Host {
+        name: format!("cp{}", index + 1),
+        addresses: vec![ADDRESSES[index].into()],
+        dns_names: Vec::new(),
+        roles: Roles::STACKED,
+        kubelet_api_server: None,
+    };
+    let pki = ClusterPki {
+        cluster_name: "lab".to_owned(),
+        version: KubernetesVersion::new(35, 4),
+        algorithm: KeyAlgorithm::EcdsaP256,
+        validity: Validity::default(),
+        now,
+        service_domain: "cluster.local".to_owned(),
+        service_addresses: vec!["10.96.0.1".parse().unwrap()],
+        control_plane_endpoint: None,
+        api_port,
+        extra_api_server_names: Vec::new(),
+        extra_etcd_server_names: Vec::new(),
+        extra_etcd_peer_names: Vec::new(),
+        hosts: vec![host(0), host(1)],
+    };
+    let authorities = Authorities::create(pki.algorithm, pki.validity, now).unwrap();
+    let mut authority = String::new();
+    for host in &pki.hosts {
+        for file in pki.host_files(&host.name, &authorities).unwrap() {
+            let Some(text) = file.expose_text() else { continue };
+            let path = folder.join(&host.name).join(file.path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            if file.path.ends_with("/pki/ca.crt") {
+                text.clone_into(&mut authority);
+            }
+        }
+    }
+    authority
+}
+
+fn flags(flags: &[(&str, &str)]) -> Vec<String> {
+    flags.iter().map(|(name, value)| format!("--{name}={value}")).collect()
+}
+
+fn free_port(address: Ipv4Addr) -> u16 {
+    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
