@@ -8,6 +8,7 @@ use kubewright_core::facts::lock::Holder;
 use kubewright_core::ids::HostName;
 use kubewright_core::journal::{self, Event};
 use kubewright_core::plan::Plan;
+use kubewright_core::quorum::majority;
 use kubewright_core::progress::News;
 use kubewright_core::spec::Role;
 use kubewright_core::summary;
@@ -54,7 +55,12 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         plan: serde_json::to_vec_pretty(&plan)?.into(),
         facts: serde_json::to_vec_pretty(&facts)?.into(),
     };
-    let mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
+    let mut mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
+    if !mirror.rooted_on(majority(control_planes.len())).await {
+        lock.release().await;
+        return Err(Error::new(ErrorKind::Blocked, "MIRROR", "the plan could not be kept on a majority of the control planes")
+            .safe("nothing was changed"));
+    }
     let hands = Hands {
         plan: plan.clone(),
         facts,

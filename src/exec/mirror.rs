@@ -20,6 +20,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 pub struct Mirror {
     journal: watch::Sender<Arc<[u8]>>,
     tasks: JoinSet<()>,
+    rooted: mpsc::UnboundedReceiver<()>,
 }
 
 /// Hands journal bytes to the mirror without waiting.
@@ -50,17 +51,29 @@ impl Mirror {
     /// Begins mirroring to these hosts; problems come as sentences through `notes`.
     pub fn start(hosts: Vec<Arc<dyn Host>>, origin: &Origin, notes: &mpsc::UnboundedSender<String>) -> Self {
         let (journal, _) = watch::channel(Arc::from(Vec::new()));
+        let (root, rooted) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         for host in hosts {
-            let (origin, journal, notes) = (origin.clone(), journal.subscribe(), notes.clone());
+            let (origin, journal, notes, root) = (origin.clone(), journal.subscribe(), notes.clone(), root.clone());
             tasks.spawn(async move {
-                if let Err(error) = follow(host.as_ref(), &origin, journal).await {
+                if let Err(error) = follow(host.as_ref(), &origin, journal, root).await {
                     // The run is over for its reader when nobody takes notes any more.
                     let _ = notes.send(format!("the mirror on {} stopped: {error}", host.name()));
                 }
             });
         }
-        Self { journal, tasks }
+        Self { journal, tasks, rooted }
+    }
+
+    /// Waits until so many hosts hold plan and facts, so that from the first effect on another machine can resume.
+    /// False where fewer ever will.
+    pub async fn rooted_on(&mut self, hosts: usize) -> bool {
+        for _ in 0..hosts {
+            if self.rooted.recv().await.is_none() {
+                return false;
+            }
+        }
+        true
     }
 
     /// For whoever writes the journal.
@@ -76,9 +89,17 @@ impl Mirror {
     }
 }
 
-async fn follow(host: &dyn Host, origin: &Origin, mut journal: watch::Receiver<Arc<[u8]>>) -> Result<(), HostError> {
+async fn follow(
+    host: &dyn Host,
+    origin: &Origin,
+    mut journal: watch::Receiver<Arc<[u8]>>,
+    root: mpsc::UnboundedSender<()>,
+) -> Result<(), HostError> {
     send(host, origin, MirrorFile::Facts, 0, &origin.facts).await?;
     send(host, origin, MirrorFile::Plan, 0, &origin.plan).await?;
+    // Nobody waits for it any more where the run has begun already.
+    let _ = root.send(());
+    drop(root);
     let mut written = 0;
     loop {
         let bytes = journal.borrow_and_update().clone();

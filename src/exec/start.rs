@@ -2,6 +2,7 @@
 
 use kubewright_core::plan::Step;
 use kubewright_core::spec::{EndpointMode, Host as HostSpec, Role};
+use kubewright_manifests::endpoint;
 
 use super::hands::Hands;
 use super::prepare::verdict;
@@ -18,7 +19,7 @@ const TO_EXPLAIN: u32 = 20;
 /// [`Failure`].
 pub async fn control_plane(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
-    let script = control_plane_values(Script::new("debian/start-control-plane.sh", playbooks::START_CONTROL_PLANE), spec)
+    let script = control_plane_values(Script::new("debian/start-control-plane.sh", playbooks::START_CONTROL_PLANE), hands, spec)
         .value("API_DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
     hands.unit(host.as_ref(), step, attempt, &script, telling).await
 }
@@ -27,13 +28,14 @@ pub async fn control_plane(hands: &Hands, step: &Step, attempt: u32, telling: Te
 ///
 /// # Errors
 /// [`Failure`] where the host cannot be asked.
-pub async fn probe_control_plane(_hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
-    let script = control_plane_values(Script::new("debian/verify.sh", playbooks::VERIFY), spec).value("STEP", "control-plane");
+pub async fn probe_control_plane(hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
+    let script = control_plane_values(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec).value("STEP", "control-plane");
     verdict(host, &script).await.map(start_again)
 }
 
-fn control_plane_values(script: Script, spec: &HostSpec) -> Script {
+fn control_plane_values(script: Script, hands: &Hands, spec: &HostSpec) -> Script {
     script
+        .value("API_PORT", endpoint::api_port(&hands.plan.spec).to_string())
         .value("NODE_NAME", spec.name.as_str())
         .value("ADVERTISE_ADDRESS", spec.private_address.to_string())
         .value("ETCD", if spec.is(Role::Etcd) { "yes" } else { "no" })
@@ -61,7 +63,10 @@ pub async fn probe_worker(hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Re
 
 fn worker_values(script: Script, hands: &Hands, spec: &HostSpec) -> Script {
     let node_local = hands.plan.spec.endpoint.mode == EndpointMode::NodeLocal;
-    script.value("NODE_NAME", spec.name.as_str()).value("NODE_LOCAL", if node_local { "yes" } else { "no" })
+    script
+        .value("NODE_NAME", spec.name.as_str())
+        .value("NODE_LOCAL", if node_local { "yes" } else { "no" })
+        .value("API_PORT", endpoint::api_port(&hands.plan.spec).to_string())
 }
 
 /// Starting a kubelet that may run already changes nothing about it, so an answer that nobody gives (a component still

@@ -8,5 +8,6 @@
 pub mod artefact;
 pub mod cache;
 pub mod command;
+pub mod demo;
 pub mod lab;
 pub mod progress;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use xtask::artefact;
 use xtask::cache::Cache;
+use xtask::demo;
 
 /// Developer tasks of kubewright.
 #[derive(Parser)]
@@ -25,11 +26,17 @@ enum TaskCommand {
     },
     /// Raise, look at and take down labs
     Lab(cli::LabArguments),
+    /// Build a real cluster on the lab and run a workload on it
+    Demo,
+    /// Take the demo away again
+    DemoDown,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         TaskCommand::Artefacts { versions } => Cache::open().and_then(|cache| artefact::ensure(&cache, &versions)),
+        TaskCommand::Demo => Cache::open().and_then(|cache| demo::up(&cache)),
+        TaskCommand::DemoDown => Cache::open().and_then(|cache| demo::down(&cache)),
         TaskCommand::Lab(arguments) => match cli::run(arguments) {
             Ok(code) => return code,
             Err(error) => Err(error),

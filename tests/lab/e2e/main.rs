@@ -1,0 +1,7 @@
+//! End to end: the real binary, real SSH, real Kubernetes, on one raised lab. `tests/run` calls this where the machine
+//! can host a lab; scenarios follow one another, because they share it.
+
+mod cluster;
+mod operator;
+mod projection;
+mod scenarios;

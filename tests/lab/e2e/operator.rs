@@ -1,0 +1,100 @@
+//! The operator: the kubewright binary with a spec, a state folder of its own, and patience that ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// One machine's view: a state folder that others do not see.
+pub struct Operator {
+    state: TempDir,
+    spec: PathBuf,
+}
+
+/// How a run that was watched ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// We killed it where we wanted to.
+    Killed,
+    /// It ended first, with this code.
+    Ended(Option<i32>),
+}
+
+impl Operator {
+    /// A fresh one, as on another machine: nothing but the spec.
+    pub fn new(spec: &Path) -> Self {
+        Self { state: tempfile::tempdir().expect("a temporary folder"), spec: spec.to_owned() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubewright"));
+        command.args(arguments).arg("-f").arg(&self.spec).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of kubewright on the spec.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("kubewright starts")
+    }
+
+    /// The same, where it has to end with this code; its standard output.
+    pub fn expect(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "kubewright {arguments:?}\n{text}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    /// Runs a command and kills it (-9) at the first event that `here` picks.
+    pub fn kill_at(&self, arguments: &[&str], here: impl Fn(&Value) -> bool) -> Watched {
+        let mut child = self
+            .command(arguments)
+            .args(["--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("kubewright starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        for line in lines {
+            let Ok(line) = line else { break };
+            let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+            if here(&event) {
+                child.kill().expect("it was alive");
+                child.wait().expect("it was ours");
+                return Watched::Killed;
+            }
+        }
+        Watched::Ended(child.wait().expect("it was ours").code())
+    }
+
+    /// Where it keeps its operations.
+    pub fn operations(&self) -> Vec<PathBuf> {
+        let folder = self.state.path().join("kubewright/ops");
+        fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    }
+
+    /// Its folder, for files it writes.
+    pub fn folder(&self) -> &Path {
+        self.state.path()
+    }
+}
+
+/// Whether an event is the journal's `kind` of the step that ends with `verb`.
+pub fn records(event: &Value, kind: &str, verb: &str) -> bool {
+    event["event"] == "recorded"
+        && event["record"]["type"] == kind
+        && event["record"]["step"].as_str().is_some_and(|step| step.ends_with(verb))
+}
+
+/// Whether an event tells what the step that ends with `verb` is doing.
+pub fn does(event: &Value, verb: &str) -> bool {
+    event["event"] == "doing" && event["step"].as_str().is_some_and(|step| step.ends_with(verb))
+}

@@ -1,0 +1,175 @@
+//! The scenarios. One test function: they share one lab, and each says what it found.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::Value;
+use xtask::cache::Cache;
+use xtask::lab::{self, Lab, LabSpec};
+
+use super::cluster::Kubectl;
+use super::operator::{Operator, Watched, does, records};
+use super::projection;
+
+const VERSION: &str = "1.35.4";
+
+/// What a run came to, without what is made anew each time.
+#[derive(Debug, PartialEq)]
+struct Projection {
+    files: BTreeMap<String, BTreeMap<String, String>>,
+    objects: BTreeMap<String, Value>,
+    nodes: BTreeMap<String, Value>,
+}
+
+struct Bench {
+    cache: Cache,
+    lab: Lab,
+    spec: PathBuf,
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Bench {
+    /// The demo's lab, bare, and the demo's spec pointed at its ssh configuration.
+    fn raise() -> Self {
+        let cache = Cache::open().expect("a cache folder");
+        lab::preflight::check().expect("this machine can host a lab");
+        lab::prepare(&cache, &[]).expect("artefacts");
+        let lab = Lab::raise(&cache, &LabSpec::five_hosts().expect("five hosts")).expect("a lab");
+        let text = std::fs::read_to_string(repository().join("examples/lab-ha.yaml")).expect("the example");
+        let at = text.find("configFile: ").expect("the example names an ssh configuration") + "configFile: ".len();
+        let end = at + text[at..].find(' ').expect("a comment behind it");
+        let spec = cache.root().join("lab/e2e.yaml");
+        std::fs::write(&spec, format!("{}{}{}", &text[..at], lab.ssh_config.display(), &text[end..])).expect("a spec");
+        Self { cache, lab, spec }
+    }
+
+    fn kubectl(&self, operator: &Operator) -> Kubectl {
+        let path = operator.folder().join("lab.kubeconfig");
+        operator.expect(&["kubeconfig", "-o", &path.to_string_lossy()], 0);
+        let mode = std::fs::metadata(&path).expect("a kubeconfig").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        Kubectl::new(&self.cache, VERSION, &path)
+    }
+
+    fn project(&self, kubectl: &Kubectl) -> Projection {
+        let hosts = self.lab.spec.hosts.iter();
+        Projection {
+            files: hosts.map(|host| (host.name.clone(), projection::files(&self.lab, &host.name))).collect(),
+            objects: projection::objects(kubectl),
+            nodes: projection::nodes(kubectl),
+        }
+    }
+}
+
+#[test]
+fn a_real_cluster_is_built_and_survives_every_kill() {
+    let began = Instant::now();
+    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+
+    let bench = Bench::raise();
+    told("five bare hosts are up");
+    let undisturbed = builds_in_one_go(&bench, &told);
+    drop(bench);
+
+    let bench = Bench::raise();
+    told("five bare hosts are up again");
+    let disturbed = killed_nine_times(&bench, &told);
+    same(&undisturbed, &disturbed);
+    told("files, objects and nodes are those of the run that nobody disturbed");
+    bench.lab.down().expect("the lab goes");
+}
+
+fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
+    let operator = Operator::new(&bench.spec);
+    operator.expect(&["plan"], 4);
+    let plan = operator.expect(&["apply", "--yes"], 0);
+    assert!(plan.contains("bootstrap Kubernetes 1.35.4 on 5 hosts"), "{plan}");
+    told("apply built the cluster");
+
+    let kubectl = bench.kubectl(&operator);
+    let nodes = kubectl.json(&["get", "nodes"]);
+    let ready = |node: &Value| {
+        let conditions = node["status"]["conditions"].as_array().expect("conditions");
+        conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    };
+    let nodes = nodes["items"].as_array().expect("a list");
+    assert_eq!(nodes.len(), 5);
+    assert!(nodes.iter().all(ready));
+    told("kubectl sees five nodes Ready");
+
+    let answers = kubectl.hello(&repository().join("tests/lab/demo/hello.yaml"));
+    let askers: Vec<&str> = answers.iter().map(|(node, _)| node.as_str()).collect();
+    assert!(askers.contains(&"w1") && askers.contains(&"w2"), "{answers:?}");
+    assert!(answers.iter().all(|(_, answer)| answer.starts_with("hello from w")), "{answers:?}");
+    told("pods on both workers reach a Service by its DNS name");
+
+    let again = Instant::now();
+    let nothing = operator.expect(&["apply", "--yes"], 3);
+    assert!(nothing.contains("nothing to do"), "{nothing}");
+    told(&format!("apply on the finished cluster does nothing, in {:.1} s", again.elapsed().as_secs_f64()));
+    let status = operator.expect(&["status", "--output", "json"], 0);
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["version"], "1.35.4");
+    assert_eq!(status["members"].as_array().map(Vec::len), Some(3));
+
+    // No key or token may stand in what the operator's machine keeps.
+    for folder in operator.operations() {
+        for file in ["plan.json", "facts.json", "journal.jsonl"] {
+            let text = std::fs::read_to_string(folder.join(file)).expect("a file of the operation");
+            assert!(!text.contains("PRIVATE KEY"), "{file} holds a key");
+        }
+    }
+    assert!(!operator.folder().join("kubewright/secrets").join("keys.json").exists());
+    bench.project(&kubectl)
+}
+
+/// Before, inside and after three effects: a host's preparation, a control plane's files, etcd's first start. Each time
+/// the run goes on elsewhere: a new state folder, nothing but the spec and the control planes' mirror.
+fn killed_nine_times(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
+    let points: [(&str, &dyn Fn(&Value) -> bool); 9] = [
+        ("before the preparation of w1", &|event| records(event, "takenUp", "") || event["record"]["type"] == "takenUp"),
+        ("inside the preparation of w1", &|event| does(event, "w1-prepare")),
+        ("after the preparation of w1", &|event| records(event, "stepSucceeded", "w1-prepare")),
+        ("before the files of cp2", &|event| records(event, "stepSucceeded", "cp2-prepare")),
+        ("inside the files of cp2", &|event| records(event, "stepStarted", "cp2-files")),
+        ("after the files of cp2", &|event| records(event, "stepSucceeded", "cp2-files")),
+        ("before etcd's first start", &|event| records(event, "stepSucceeded", "cp3-files")),
+        ("inside etcd's first start", &|event| does(event, "cp1-start")),
+        ("after etcd's first start", &|event| records(event, "stepSucceeded", "cp1-start")),
+    ];
+    let mut begun = false;
+    for (name, here) in points {
+        let operator = Operator::new(&bench.spec);
+        let arguments: &[&str] = if begun { &["ops", "resume"] } else { &["apply", "--yes"] };
+        let watched = operator.kill_at(arguments, here);
+        // A point that the run before has passed already is no failure of this one: what ran on went on by itself.
+        told(&format!("killed {name}: {watched:?}"));
+        assert!(matches!(watched, Watched::Killed | Watched::Ended(Some(0))), "{name}: {watched:?}");
+        begun = true;
+    }
+    let operator = Operator::new(&bench.spec);
+    let last = operator.run(&["ops", "resume"]);
+    let text = String::from_utf8_lossy(&last.stdout).into_owned() + &String::from_utf8_lossy(&last.stderr);
+    assert!(last.status.success(), "{text}");
+    told("the last resume finished it");
+    let kubectl = bench.kubectl(&operator);
+    bench.project(&kubectl)
+}
+
+fn same(one: &Projection, other: &Projection) {
+    assert_eq!(one.files.keys().collect::<Vec<_>>(), other.files.keys().collect::<Vec<_>>());
+    for (host, files) in &one.files {
+        for path in files.keys().chain(other.files[host].keys()) {
+            assert_eq!(files.get(path), other.files[host].get(path), "{host}: {path}");
+        }
+    }
+    for key in one.objects.keys().chain(other.objects.keys()) {
+        assert_eq!(one.objects.get(key), other.objects.get(key), "{key}");
+    }
+    assert_eq!(one.nodes, other.nodes);
+}
