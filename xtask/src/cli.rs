@@ -101,7 +101,8 @@ enum LabCommand {
 pub fn run(arguments: LabArguments) -> Result<ExitCode> {
     let cache = Cache::open()?;
     let name = arguments.name;
-    let standing = || Lab::open(&cache, &name)?.with_context(|| format!("no lab {name} stands; `xtask lab up` raises one"));
+    let standing =
+        || Lab::open(&cache, &name)?.with_context(|| format!("no lab {name} stands; `xtask lab up` raises one"));
     match arguments.command {
         LabCommand::Preflight => {
             lab::preflight::check()?;

@@ -1,12 +1,14 @@
 //! Runs other programs and turns their failure into a sentence with their own last words.
 
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 /// How many of a failed program's last lines an error repeats: enough for a cause and its context, not a screenful.
-const LAST_LINES: usize = 12;
+const LAST_LINES: usize = 20;
 
 /// How often a program with a deadline is asked whether it has ended. std has no wait with a deadline; 5 ms is below
 /// what a process takes to start.
@@ -53,6 +55,33 @@ pub fn output_within(command: &mut Command, limit: Duration) -> Result<String> {
     into_text(&name, &Output { status, stdout, stderr })
 }
 
+/// Runs it and hands over each line that it writes, to either stream, as it appears.
+///
+/// # Errors
+/// As [`output`].
+pub fn follow(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<()> {
+    let name = describe(command);
+    let (reader, writer) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{name}`: is it installed?"))?;
+    // The command holds its ends of the pipe until it gets others, and the reader would never see the end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut last = VecDeque::new();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        on_line(&line);
+        last.push_back(line);
+        if last.len() > LAST_LINES {
+            last.pop_front();
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`{name}` failed ({status}):\n{}", last_lines(&Vec::from(last).join("\n"), LAST_LINES));
+    }
+    Ok(())
+}
+
 /// Runs it and gives whether it ended with status 0.
 pub fn succeeds(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
@@ -60,7 +89,8 @@ pub fn succeeds(command: &mut Command) -> bool {
 
 /// Whether a program of this name is on the PATH.
 pub fn is_installed(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 fn reader(stream: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
@@ -110,8 +140,18 @@ mod tests {
 
     #[test]
     fn a_failure_repeats_the_programs_last_words() {
-        let error = output(Command::new("sh").args(["-c", "echo early; echo why >&2; exit 3"])).unwrap_err().to_string();
+        let error =
+            output(Command::new("sh").args(["-c", "echo early; echo why >&2; exit 3"])).unwrap_err().to_string();
         assert!(error.contains("why") && error.contains("3"), "{error}");
+    }
+
+    #[test]
+    fn lines_of_both_streams_are_followed() {
+        let mut lines: Vec<String> = Vec::new();
+        let error =
+            follow(Command::new("sh").args(["-c", "echo a; echo b >&2; exit 1"]), |line| lines.push(line.into()));
+        assert_eq!(lines, ["a", "b"]);
+        assert!(error.unwrap_err().to_string().contains("    b"));
     }
 
     #[test]

@@ -1,21 +1,21 @@
 #!/bin/sh
-# Builds the root filesystem of a lab host as a tar file: a plain Debian with systemd and sshd, plus the
-# guards that keep whatever runs in it from changing the machine whose kernel it shares.
+# Makes a lab host of a plain Debian: users, sshd, and the guards that keep whatever runs in it from changing the
+# machine whose kernel it shares.
 #
-#   build.sh <folder of this script's files> <tar file to write>
+#   customise.sh <folder of this script's files> <tar file of debian.sh> <tar file to write>
 #
-# Needs root and debootstrap. The tar file appears only when it is whole.
+# Needs root. The tar file appears only when it is whole.
 set -eu
 
 files=$1
-output=$2
-suite=bookworm
+debian=$2
+output=$3
 
 work=$(mktemp -d "$(dirname "$output")/rootfs.XXXXXX")
 trap 'rm -rf "$work"' EXIT INT TERM
 root=$work/root
-
-debootstrap --variant=minbase --include="$(paste -sd, "$files/packages.txt")" "$suite" "$root"
+mkdir "$root"
+tar -C "$root" --xattrs --xattrs-include=security.capability -xpf "$debian"
 
 # People: `ops` may do everything without a password, `opspw` with one (the password is "lab").
 chroot "$root" useradd --create-home --shell /bin/bash ops
@@ -31,13 +31,13 @@ rm -f "$root"/etc/ssh/ssh_host_*
 rm -f "$root/var/lib/dbus/machine-id"
 
 install -m 0644 "$files/sshd.conf" "$root/etc/ssh/sshd_config.d/lab.conf"
-install -m 0755 "$files/lab-init" "$root/sbin/lab-init"
+install -m 0755 "$files/lab-init.sh" "$root/sbin/lab-init"
 
 # A guard takes the place of the real program, so that absolute paths and sudo's secure_path meet it too.
 # kmod is the one file behind modprobe, insmod, rmmod and depmod.
 for program in sbin/swapoff sbin/swapon bin/kmod; do
 	rm -f "$root/$program"
-	install -m 0755 "$files/guard" "$root/$program"
+	install -m 0755 "$files/guard.sh" "$root/$program"
 done
 
 # What cannot work on a shared kernel, or would only cost time at every start.
@@ -48,8 +48,5 @@ for unit in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-con
 	ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 
-rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* \
-	"$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/*
-
-tar -C "$root" -c . >"$output.partial"
+tar -C "$root" --xattrs --xattrs-include=security.capability -cf "$output.partial" .
 mv "$output.partial" "$output"

@@ -210,7 +210,8 @@ impl Catalogue {
     /// The text is not a catalogue, a placeholder has no value, or a version is not in it.
     pub fn parse(text: &str, versions: &[String]) -> Result<Self> {
         let document: Document = serde_saphyr::from_str(text).context("artefacts.yaml is not a catalogue")?;
-        let known: Vec<&str> = document.releases.iter().filter_map(|r| r.get("kubernetes")).map(String::as_str).collect();
+        let known: Vec<&str> =
+            document.releases.iter().filter_map(|r| r.get("kubernetes")).map(String::as_str).collect();
         let wanted: Vec<&str> = match versions {
             [] => known.iter().take(1).copied().collect(),
             some => some.iter().map(|version| version.trim_start_matches('v')).collect(),
@@ -321,7 +322,8 @@ mod tests {
     fn the_catalogue_is_complete() {
         let catalogue = ours();
         for file in &catalogue.files {
-            let sources: Vec<&String> = file.from.iter().chain(file.pack.iter().flat_map(|pack| pack.values())).collect();
+            let sources: Vec<&String> =
+                file.from.iter().chain(file.pack.iter().flat_map(|pack| pack.values())).collect();
             assert!(!sources.is_empty(), "{} comes from nothing", file.path);
             for source in sources {
                 catalogue.build_of(source).unwrap();

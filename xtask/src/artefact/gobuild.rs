@@ -4,12 +4,10 @@
 //! of our own around them, with `go.mod` written here. The recipe for Kubernetes: require `k8s.io/kubernetes vX.Y.Z`,
 //! replace each staging module by its release `v0.Y.Z`, copy the `godebug` line.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -18,11 +16,8 @@ use super::catalogue::{Build, Module};
 use super::stamp::{Fingerprint, Stamps, write_whole};
 use super::toolchain::Toolchain;
 use crate::cache::{Cache, lab_data};
-use crate::command::{describe, output};
+use crate::command::{follow, output};
 use crate::progress::Task;
-
-/// How much of a failed build's output an error shows: a compiler error with its package, not the package list.
-const LAST_LINES: usize = 20;
 
 /// Digest over what a build is made from.
 ///
@@ -123,7 +118,8 @@ fn download(go: &Toolchain, folder: &Path, module: &Module) -> Result<Vec<(Strin
 fn go_mod(build: &Build, module: &Module, upstream: &[(String, String)]) -> String {
     let mut text = String::new();
     let short = build.name.rsplit_once('-').map_or(build.name.as_str(), |(name, _)| name);
-    let language = upstream.iter().filter_map(|(_, text)| directive(text, "go ")).max_by_key(|version| numbers(version));
+    let language =
+        upstream.iter().filter_map(|(_, text)| directive(text, "go ")).max_by_key(|version| numbers(version));
     // Writing to a String cannot fail.
     let _ = writeln!(text, "module kubewright.dev/lab/{short}\n\ngo {}\n", language.unwrap_or("1.21"));
     let staging = module.staging.as_deref().unwrap_or_default();
@@ -177,30 +173,12 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
 
 /// Runs a go command and tells which package it is at.
 fn run_showing(command: &mut Command, task: &mut Task) -> Result<()> {
-    let name = describe(command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{name}`"))?;
-    let mut last = VecDeque::new();
     let mut count = 0;
-    for line in BufReader::new(child.stderr.take().context("stderr is piped")?).lines() {
-        let line = line?;
+    follow(command, |line| {
         // `go build -v` names each package when it begins with it; other lines are downloads and messages.
         count += usize::from(!line.contains(' '));
         task.note(&format!("{count} packages, {line}"));
-        last.push_back(line);
-        if last.len() > LAST_LINES {
-            last.pop_front();
-        }
-    }
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("`{name}` failed ({status}):\n    {}", Vec::from(last).join("\n    "));
-    }
-    Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -124,7 +124,8 @@ fn append(builder: &mut Builder<impl Write>, path: &str, entry: &Entry) -> Resul
             builder.append_data(&mut header, path, bytes.as_slice())?;
         }
         Entry::File(source, mode) => {
-            let file = File::open(source).with_context(|| format!("cannot open {}: is its package installed?", source.display()))?;
+            let file = File::open(source)
+                .with_context(|| format!("cannot open {}: is its package installed?", source.display()))?;
             header.set_mode(*mode);
             header.set_size(file.metadata()?.len());
             builder.append_data(&mut header, path, file)?;

@@ -131,7 +131,10 @@ impl<'a> Run<'a> {
             eprintln!("Official downloads from {}.", reachable.join(", "));
         }
         if !unreachable.is_empty() {
-            eprintln!("Built from Go modules and Debian programs, as these are not reachable: {}.", unreachable.join(", "));
+            eprintln!(
+                "Built from Go modules and Debian programs, as these are not reachable: {}.",
+                unreachable.join(", ")
+            );
             self.toolchain()?;
         }
         Ok(())

@@ -83,8 +83,12 @@ impl Registry {
         let mut blobs = Vec::new();
         for entry in parsed["layers"].as_array().into_iter().flatten().chain([&parsed["config"]]) {
             let digest = entry["digest"].as_str().context("a manifest names its blobs by digest")?;
-            let source = folder.join(digest.trim_start_matches("sha256:"));
-            blobs.push(self.put_file(&source)?);
+            let digest = digest.trim_start_matches("sha256:").to_string();
+            // An image may name one blob twice, and images share blobs.
+            blobs.push(match fs::metadata(self.blob(&digest)) {
+                Ok(present) => Blob { digest, size: present.len() },
+                Err(_) => self.put_file(&folder.join(digest))?,
+            });
         }
         let manifest = self.put_bytes(&manifest)?;
         self.link(repository, tag, &manifest, blobs.iter())
@@ -134,7 +138,8 @@ impl Registry {
         blobs: impl Iterator<Item = &'a Blob>,
     ) -> Result<()> {
         let folder = self.repository(repository);
-        let write = |path: String, blob: &Blob| write_whole(&folder.join(path), format!("sha256:{}", blob.digest).as_bytes());
+        let write =
+            |path: String, blob: &Blob| write_whole(&folder.join(path), format!("sha256:{}", blob.digest).as_bytes());
         for blob in blobs {
             write(format!("_layers/sha256/{}/link", blob.digest), blob)?;
         }
@@ -220,9 +225,8 @@ mod tests {
         assert!(registry.has(&image.name).unwrap());
         assert!(!registry.has("registry.k8s.io/coredns/coredns:v2").unwrap());
 
-        let link = folder
-            .path()
-            .join("docker/registry/v2/repositories/coredns/coredns/_manifests/tags/v1/current/link");
+        let link =
+            folder.path().join("docker/registry/v2/repositories/coredns/coredns/_manifests/tags/v1/current/link");
         let digest = fs::read_to_string(link).unwrap().replace("sha256:", "");
         let manifest: Value = serde_json::from_slice(&fs::read(registry.blob(&digest)).unwrap()).unwrap();
         let layer = manifest["layers"][0]["digest"].as_str().unwrap().replace("sha256:", "");

@@ -34,8 +34,7 @@ impl Toolchain {
         let suite = output(Command::new("sh").args(["-c", ". /etc/os-release && echo \"$VERSION_CODENAME\""]))?;
         let backports = format!("{suite}-backports");
         eprintln!("There is no Go from 1.21 on: installing golang-go from {backports} with apt.");
-        let installed =
-            succeeds(Command::new("apt-get").args(["install", "-y", "-q", "-t", &backports, "golang-go"]));
+        let installed = succeeds(Command::new("apt-get").args(["install", "-y", "-q", "-t", &backports, "golang-go"]));
         match Self::present() {
             Some(found) => Ok(found),
             None => bail!(
@@ -54,7 +53,11 @@ impl Toolchain {
         let candidates = folders.iter().map(|folder| folder.join("go")).filter(|program| program.is_file());
         let mut second_best = None;
         for program in candidates {
-            match output(Command::new(&program).arg("version").env("GOTOOLCHAIN", "local")).ok().as_deref().and_then(version) {
+            match output(Command::new(&program).arg("version").env("GOTOOLCHAIN", "local"))
+                .ok()
+                .as_deref()
+                .and_then(version)
+            {
                 Some(version) if version >= NEEDED => return Some(Self { program, fetches: false }),
                 Some(version) if version >= CAN_FETCH && second_best.is_none() => {
                     second_best = Some(Self { program, fetches: true });

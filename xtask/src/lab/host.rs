@@ -22,6 +22,15 @@ const RETRY: Duration = Duration::from_millis(25);
 /// A host that restarted this often by itself while it should come up never will.
 const HOPELESS_RESTARTS: u32 = 3;
 
+/// Answers with systemd's state and the host key once the start is over. Asked again and again inside the host, as
+/// `is-system-running --wait` misses the end of a start that it meets early (seen: it then hangs for 30 s).
+const SYSTEMD_UP: &str = "
+    for _ in $(seq 1800); do
+        state=$(systemctl is-system-running 2>/dev/null)
+        case $state in running | degraded) echo \"$state\"; exec cat /etc/ssh/ssh_host_ed25519_key.pub ;; esac
+        sleep 0.05
+    done";
+
 /// Starts the server and waits until both its ports answer; then this machine joins the network.
 ///
 /// # Errors
@@ -31,7 +40,7 @@ pub fn start_server(cache: &Cache, lab: &Lab, images: &Images) -> Result<()> {
     for folder in [&mirror, &registry] {
         std::fs::create_dir_all(folder)?;
     }
-    podman::run_server(&lab.spec, &lab.server.to_string(), &images.server, &mirror, &registry)?;
+    podman::run_server(&lab.spec, lab.server, &images.server, &mirror, &registry)?;
     podman::join_network(&lab.spec)?;
     let deadline = Instant::now() + UP_LIMIT;
     for port in [80, 5000] {
@@ -52,12 +61,8 @@ pub fn start_server(cache: &Cache, lab: &Lab, images: &Images) -> Result<()> {
 /// # Errors
 /// It did not come up; the error has its last words.
 pub fn start(cache: &Cache, lab: &Lab, host: &HostSpec, images: &Images, identity: &Identity) -> Result<String> {
-    let start = HostStart {
-        lab: &lab.spec,
-        host,
-        authorized_key: &identity.public_key,
-        nameserver: &lab.server.to_string(),
-    };
+    let start =
+        HostStart { lab: &lab.spec, host, authorized_key: &identity.public_key, nameserver: &lab.server.to_string() };
     podman::create(&start, &images.host)?;
     if let Some(label) = &lab.spec.prepared {
         snapshot::fill(cache, &lab.spec.name, &host.name, label)?;
@@ -74,10 +79,8 @@ pub fn wait_up(lab: &Lab, host: &HostSpec) -> Result<String> {
     let container = podman::container(&lab.spec.name, &host.name);
     let deadline = Instant::now() + UP_LIMIT;
     let state = loop {
-        // `--wait` ends when systemd has finished; before its bus is there the call fails at once.
-        let script = "systemctl is-system-running --wait; cat /etc/ssh/ssh_host_ed25519_key.pub";
         let left = deadline.saturating_duration_since(Instant::now());
-        let answer = output_within(podman::podman().args(["exec", &container, "sh", "-c", script]), left);
+        let answer = output_within(podman::podman().args(["exec", &container, "sh", "-c", SYSTEMD_UP]), left);
         match answer.as_deref().map(|text| text.split_once('\n')) {
             Ok(Some(("running" | "degraded", _))) => break answer?,
             _ if Instant::now() > deadline => {

@@ -16,6 +16,7 @@ mod address;
 mod host;
 mod identity;
 mod images;
+mod kernel;
 mod podman;
 pub mod preflight;
 mod snapshot;
@@ -140,6 +141,7 @@ impl Lab {
         let started = Instant::now();
         let images = images::ensure(cache)?;
         clear(cache, &spec.name)?;
+        kernel::raise(cache)?;
 
         let folder = state::folder(cache, &spec.name);
         let identity = Identity::ensure(cache)?;
@@ -165,7 +167,10 @@ impl Lab {
                     })
                 })
                 .collect();
-            starts.into_iter().map(|start| start.join().unwrap_or_else(|_| bail!("a start panicked"))).collect::<Result<Vec<_>>>()
+            starts
+                .into_iter()
+                .map(|start| start.join().unwrap_or_else(|_| bail!("a start panicked")))
+                .collect::<Result<Vec<_>>>()
         })?;
         identity::write_files(&lab, &keys)?;
         state::write(cache, &lab)?;
@@ -204,7 +209,9 @@ impl Lab {
     /// There is no such host, or the command fails or does not end within two minutes.
     pub fn exec(&self, host: &str, command: &str) -> Result<String> {
         let container = self.container(host)?;
-        output_within(podman::podman().args(["exec", &container, "sh", "-c", command]), EXEC_LIMIT)
+        // podman gives a new process the container's full privileges; what runs in a host has fewer, see `lab-init`.
+        let inside = ["exec", &container, "setpriv", "--bounding-set=-sys_module,-sys_time", "sh", "-c", command];
+        output_within(podman::podman().args(inside), EXEC_LIMIT)
     }
 
     /// An ssh command to a host, with the lab's key, host keys and user.
@@ -300,7 +307,8 @@ impl Lab {
 /// podman could not remove something.
 pub fn clear(cache: &Cache, name: &str) -> Result<()> {
     podman::clear(name)?;
-    state::remove(cache, name)
+    state::remove(cache, name)?;
+    if state::names(cache)?.is_empty() { kernel::put_back(cache) } else { Ok(()) }
 }
 
 /// Names of the labs that stand.

@@ -1,6 +1,7 @@
 //! Every call of podman that the lab makes, with arguments that were each found necessary.
 
-use std::path::Path;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -107,6 +108,7 @@ pub fn create_arguments(start: &HostStart<'_>, image: &str) -> Vec<String> {
         format!("--label={LABEL}={lab}"),
         format!("--network={}", network_name(lab)),
         format!("--ip={}", start.host.address),
+        format!("--mac-address={}", mac_address(start.host.address)),
         // containerd's overlay snapshots need a real filesystem below them.
         format!("--volume={}:/var", volume(lab, &start.host.name)),
         format!("--env=LAB_HOSTS={}", hosts.join(",")),
@@ -116,6 +118,14 @@ pub fn create_arguments(start: &HostStart<'_>, image: &str) -> Vec<String> {
         "/sbin/lab-init".to_string(),
     ]);
     arguments
+}
+
+/// A host keeps its hardware address over restarts, as a machine does. With a fresh one each time, its neighbours would
+/// talk to the old one until their caches expire: up to 30 s of silence after each reboot.
+fn mac_address(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    // 0a: locally administered, unicast.
+    format!("0a:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// Creates a host without starting it.
@@ -133,7 +143,7 @@ pub fn create(start: &HostStart<'_>, image: &str) -> Result<()> {
 ///
 /// # Errors
 /// podman refuses.
-pub fn run_server(spec: &LabSpec, address: &str, image: &str, mirror: &Path, registry: &Path) -> Result<()> {
+pub fn run_server(spec: &LabSpec, address: Ipv4Addr, image: &str, mirror: &Path, registry: &Path) -> Result<()> {
     let lab = &spec.name;
     run(&[
         "run",
@@ -147,6 +157,7 @@ pub fn run_server(spec: &LabSpec, address: &str, image: &str, mirror: &Path, reg
         &format!("--label={LABEL}={lab}"),
         &format!("--network={}", network_name(lab)),
         &format!("--ip={address}"),
+        &format!("--mac-address={}", mac_address(address)),
         &format!("--volume={}:/srv/mirror:ro", mirror.display()),
         &format!("--volume={}:/srv/registry:ro", registry.display()),
         image,
@@ -205,10 +216,10 @@ pub fn last_words(container: &str) -> String {
 ///
 /// # Errors
 /// podman does not know the host, or stores it another way.
-pub fn folders(lab: &str, host: &str) -> Result<[std::path::PathBuf; 2]> {
+pub fn folders(lab: &str, host: &str) -> Result<[PathBuf; 2]> {
     let upper = run(&["inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", &container(lab, host)])?;
     let var = run(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume(lab, host)])?;
-    let folders = [upper, var].map(|folder| std::path::PathBuf::from(folder.trim()));
+    let folders = [upper, var].map(|folder| PathBuf::from(folder.trim()));
     for folder in &folders {
         if !folder.is_dir() {
             bail!("podman keeps {host} in {}, which is no folder", folder.display());
@@ -276,12 +287,17 @@ mod tests {
     #[test]
     fn a_host_gets_name_address_volume_and_the_others_names() {
         let spec = LabSpec::new("t", "10.9.0.0/24").unwrap().with_hosts(["cp1", "w1"]).unwrap();
-        let start =
-            HostStart { lab: &spec, host: &spec.hosts[1], authorized_key: "ssh-ed25519 AAAA x", nameserver: "10.9.0.2" };
+        let start = HostStart {
+            lab: &spec,
+            host: &spec.hosts[1],
+            authorized_key: "ssh-ed25519 AAAA x",
+            nameserver: "10.9.0.2",
+        };
         let arguments = create_arguments(&start, "image:tag");
         for expected in [
             "--name=kw-t-w1",
             "--ip=10.9.0.21",
+            "--mac-address=0a:00:0a:09:00:15",
             "--volume=kw-t-w1-var:/var",
             "--env=LAB_HOSTS=10.9.0.11 cp1,10.9.0.21 w1",
             "--cgroupns=private",
