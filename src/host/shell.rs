@@ -312,9 +312,12 @@ pub(super) fn unanswered(
     exit: Exit,
 ) -> HostError {
     let (host, script) = (host.clone(), script.name.to_owned());
+    let ended = "its shell was ended on the host".to_owned();
     let status = match exit {
         Exit::LinkDown(reason) => return HostError::Lost { host, script, reason },
-        Exit::Killed => return HostError::Lost { host, script, reason: "its shell was ended on the host".to_owned() },
+        Exit::Killed => return HostError::Lost { host, script, reason: ended },
+        // How a shell around ours tells a signal; ours ends with 0, or with 2 if it cannot read the script.
+        Exit::Status(status) if began && status > 128 => return HostError::Lost { host, script, reason: ended },
         Exit::Status(status) => status,
     };
     if !began && said.contains("sudo") {

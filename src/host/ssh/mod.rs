@@ -34,6 +34,9 @@ const RUNS_AT_ONCE: usize = 8;
 /// How long a shell that has answered may take to end. Only a process left behind holds it up.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How long a shell may live on that has closed its output without an answer.
+const LAST_WORD: Duration = Duration::from_secs(10);
+
 /// Whom to reach, and how.
 #[derive(Clone, Debug)]
 pub struct SshTarget {
@@ -180,7 +183,7 @@ impl SshHost {
 
     /// Finds out how the shell ended that gave no answer: by itself, or with the connection.
     async fn exit(&self, child: Child<Arc<Session>>, session: &Arc<Session>) -> Exit {
-        match child.wait().await {
+        match timeout(LAST_WORD, child.wait()).await.unwrap_or(Err(openssh::Error::RemoteProcessTerminated)) {
             Ok(status) => return status.code().map_or(Exit::Killed, Exit::Status),
             // How the crate says 127.
             Err(openssh::Error::Remote(_)) => return Exit::Status(127),
