@@ -1,5 +1,7 @@
 //! The integration tests: one binary, a module per subject.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 mod driver;
 mod host;
 mod kube_api;

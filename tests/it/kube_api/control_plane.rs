@@ -20,6 +20,7 @@ use kubewright_core::ids::HostName;
 pub struct Binaries {
     servers: PathBuf,
     etcd: PathBuf,
+    pub kubectl: PathBuf,
 }
 
 impl Binaries {
@@ -35,7 +36,7 @@ impl Binaries {
             assert!(!required, "no kube-apiserver and etcd in {}; `make demo` builds them", build.display());
             eprintln!("SKIPPED: no kube-apiserver and etcd in {}; `make demo` builds them", build.display());
         }
-        found.map(|(servers, etcd)| Self { servers, etcd })
+        found.map(|(servers, etcd)| Self { kubectl: servers.with_file_name("kubectl"), servers, etcd })
     }
 }
 
@@ -232,8 +233,12 @@ impl ControlPlane {
 
     /// The identity in a kubeconfig of cp1.
     pub fn credentials(&self, kubeconfig: &str) -> Credentials {
-        let path = self.folder.path().join("cp1/etc/kubernetes").join(kubeconfig);
-        Credentials::from_kubeconfig(&fs::read_to_string(path).unwrap()).unwrap()
+        Credentials::from_kubeconfig(&self.kubeconfig(kubeconfig)).unwrap()
+    }
+
+    /// The text of a kubeconfig of cp1.
+    pub fn kubeconfig(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join("cp1/etc/kubernetes").join(name)).unwrap()
     }
 
     fn member(&mut self, host: &str) -> &mut Member {

@@ -5,12 +5,15 @@ mod control_plane;
 mod kubelets;
 mod tunnel;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use kubewright::host::ssh::{SshHosts, SshTarget};
+use kubewright::kube::kubeconfig::{Existing, Operator};
 use kubewright::kube::{ClusterApi, Credentials, Way, apply_all, lease};
 use kubewright::ports::{ConnectionFault, Fault, KubeApi, NodeMarks, ObjectRef, Patched};
 use kubewright_core::health::{CONTROL_PLANE, Condition};
@@ -52,6 +55,7 @@ async fn real_api_servers() {
 
     identities(&cluster).await;
     objects(&api, &cluster).await;
+    operators_kubeconfig(&cluster, &binaries);
     marks_and_lease(&api).await;
     waits(&api, &mut cluster).await;
     failover(&api, &mut cluster).await;
@@ -144,6 +148,40 @@ async fn objects(api: &ClusterApi, cluster: &ControlPlane) {
     assert!(admin.ready().await.unwrap().is_ready());
     let missing = ObjectRef::namespaced("v1", "ConfigMap", "kube-system", "missing");
     assert_eq!(admin.get(&missing).await.unwrap(), None);
+}
+
+/// The real kubectl reaches every control plane with what we write, and still reads what others wrote.
+fn operators_kubeconfig(cluster: &ControlPlane, binaries: &Binaries) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::try_from(folder.path().join("config")).unwrap();
+    let theirs = "apiVersion: v1\nkind: Config\ncurrent-context: 'on'\ncontexts:\n- {name: 'on', context: {cluster: '1e3', user: 'no'}}\n\
+                  clusters:\n- {name: '1e3', cluster: {server: 'https://127.0.0.1:1'}}\nusers:\n- {name: 'no', user: {token: '0123'}}\n";
+    std::fs::write(&path, theirs).unwrap();
+    let control_planes: Vec<_> =
+        cluster.addresses().into_iter().map(|(host, address)| (host, address.to_string())).collect();
+    let operator = Operator { cluster: "lab", control_planes: &control_planes, endpoint: None };
+    operator.write(&cluster.kubeconfig("super-admin.conf"), &path, Existing::Merge).unwrap();
+
+    let kubectl = |arguments: &[&str]| {
+        let output = Command::new(&binaries.kubectl).arg("--kubeconfig").arg(&path).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(kubectl(&["get", "--raw", "/readyz"]), "ok");
+    for context in ["lab", "lab-cp1", "lab-cp2"] {
+        assert_eq!(kubectl(&["--context", context, "get", "--raw", "/readyz"]), "ok");
+    }
+    let of_others = kubectl(&[
+        "--context",
+        "on",
+        "config",
+        "view",
+        "--minify",
+        "--raw",
+        "-o",
+        "jsonpath={.users[0]}{.clusters[0].name}",
+    ]);
+    assert_eq!(of_others, r#"{"name":"no","user":{"token":"0123"}}1e3"#);
 }
 
 /// Our marks beside those of others, and the lock's mirror.
