@@ -1,9 +1,9 @@
+# shellcheck disable=SC2154 # all.sh makes the folder $answers
+#
 # Part: what of Kubernetes is on this host.
 #
 # Values
 #   FILES   further files whose digests are wanted, one path a line
-
-CONTAINERD=/run/containerd/containerd.sock
 
 units() {
 	systemctl show --property=Id,ActiveState,SubState,UnitFileState kubelet.service containerd.service >"$answers/units" 2>/dev/null || {

@@ -1,3 +1,5 @@
+# shellcheck disable=SC2154 # all.sh makes the folder $answers
+#
 # Part: addresses, routes and ports.
 
 # What Kubernetes listens on: API server, etcd, scheduler, controller-manager, kubelet, kube-proxy.

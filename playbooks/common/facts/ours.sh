@@ -1,3 +1,5 @@
+# shellcheck disable=SC2154 # all.sh makes the folder $answers
+#
 # Part: what kubewright itself has left on this host.
 
 STATE=/var/lib/kubewright

@@ -1,3 +1,5 @@
+# shellcheck disable=SC2154 # all.sh makes the folder $answers
+#
 # Part: what only an answer of somebody else tells: mirrors, registries, programs. Each question runs beside the rest
 # of the script and writes into a file of its own, so that answers do not mix.
 #
@@ -7,6 +9,8 @@
 
 # Longer than any list of checksums: sha256sum.txt of a big release has a few kilobytes.
 MOST_TEXT=65536
+
+CONTAINERD=/run/containerd/containerd.sock
 
 # How long a mirror may take for its few bytes.
 PATIENCE=20

@@ -1,3 +1,5 @@
+# shellcheck disable=SC2154 # all.sh makes the folder $answers
+#
 # Part: the machine and its operating system. Reads files with the shell's own means where it can: each program started
 # costs a millisecond or two, and a fan-out asks many hosts at once.
 

@@ -168,7 +168,7 @@ pub async fn units(host: &dyn Host, fence: u64, operation: &str) {
     let stopping = async {
         is_up.await.unwrap();
         assert_eq!(unit_state(host, &name).await.unwrap(), UnitState::Running);
-        assert_eq!(running_units(host).await.unwrap(), [name.clone()]);
+        assert_eq!(running_units(host).await.unwrap(), std::slice::from_ref(&name));
         host.run(&stop, &mut quiet()).await.unwrap();
     };
     let (result, ()) = tokio::join!(run, stopping);

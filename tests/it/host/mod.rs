@@ -1,5 +1,7 @@
 //! Hosts over real ssh, and what is built on them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and `unwrap` says so in the fewest words")]
+
 mod contract;
 mod local;
 mod login;
