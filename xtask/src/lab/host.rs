@@ -40,13 +40,13 @@ pub fn start_server(cache: &Cache, lab: &Lab, images: &Images) -> Result<()> {
     for folder in [&mirror, &registry] {
         std::fs::create_dir_all(folder)?;
     }
-    podman::run_server(&lab.spec, lab.server, &images.server, &mirror, &registry)?;
-    podman::join_network(&lab.spec)?;
+    podman::run_server(lab, &images.server, &mirror, &registry)?;
+    podman::join_network(lab)?;
     let deadline = Instant::now() + UP_LIMIT;
     for port in [80, 5000] {
         while TcpStream::connect_timeout(&SocketAddr::from((lab.server, port)), RETRY).is_err() {
             if Instant::now() > deadline {
-                let words = podman::last_words(&podman::container(&lab.spec.name, "server"));
+                let words = podman::last_words(&podman::container(&lab.spec.name, podman::SERVER));
                 bail!("the lab's server does not answer on port {port}:\n{words}");
             }
             std::thread::sleep(RETRY);
@@ -61,8 +61,7 @@ pub fn start_server(cache: &Cache, lab: &Lab, images: &Images) -> Result<()> {
 /// # Errors
 /// It did not come up; the error has its last words.
 pub fn start(cache: &Cache, lab: &Lab, host: &HostSpec, images: &Images, identity: &Identity) -> Result<String> {
-    let start =
-        HostStart { lab: &lab.spec, host, authorized_key: &identity.public_key, nameserver: &lab.server.to_string() };
+    let start = HostStart { lab, host, authorized_key: &identity.public_key, nameserver: &lab.server.to_string() };
     podman::create(&start, &images.host)?;
     if let Some(label) = &lab.spec.prepared {
         snapshot::fill(cache, &lab.spec.name, &host.name, label)?;
@@ -121,10 +120,15 @@ pub fn wait_rebooted(lab: &Lab, host: &HostSpec, before: &str) -> Result<()> {
     wait_up(lab, host).map(drop)
 }
 
+/// Whether sshd answers there now.
+pub fn answers(address: Ipv4Addr) -> bool {
+    greeting(address).is_ok_and(|line| line.starts_with("SSH-"))
+}
+
 /// Waits for sshd's greeting.
 fn wait_ssh(address: Ipv4Addr, deadline: Instant) -> Result<()> {
     loop {
-        if greeting(address).is_ok_and(|line| line.starts_with("SSH-")) {
+        if answers(address) {
             return Ok(());
         }
         if Instant::now() > deadline {

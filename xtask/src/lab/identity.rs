@@ -81,8 +81,9 @@ mod tests {
 
     fn lab() -> Lab {
         let spec = LabSpec::new("t", "10.9.0.0/24").unwrap().with_hosts(["cp1"]).unwrap();
-        let server = spec.subnet.host(2).unwrap();
-        Lab { spec, server, key: "/k".into(), known_hosts: "/h".into(), ssh_config: "/c".into() }
+        let mut lab = Lab::planned(&crate::cache::Cache::at("/c"), &spec, "/k".into()).unwrap();
+        lab.known_hosts = "/h".into();
+        lab
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Lab {
     pub spec: LabSpec,
     /// Address of the container that serves the mirror (port 80) and the registry (port 5000).
     pub server: Ipv4Addr,
+    /// podman's name of its network.
+    pub network: String,
     /// Private key of the users `root`, `ops` (sudo without password) and `opspw` (sudo with the password "lab").
     pub key: PathBuf,
     /// The hosts' real keys.
@@ -143,17 +145,12 @@ impl Lab {
         clear(cache, &spec.name)?;
         kernel::raise(cache)?;
 
-        let folder = state::folder(cache, &spec.name);
         let identity = Identity::ensure(cache)?;
-        let lab = Self {
-            spec: spec.clone(),
-            server: spec.subnet.host(2)?,
-            key: identity.private_key.clone(),
-            known_hosts: folder.join("known_hosts"),
-            ssh_config: folder.join("ssh_config"),
-        };
+        let lab = Self::planned(cache, spec, identity.private_key.clone())?;
+        // Before anything stands, so that whatever comes of it can be cleared by its names.
+        state::write(cache, &lab)?;
         let task = Task::begin(format!("raising {} with {} hosts", spec.name, spec.hosts.len()));
-        podman::network(spec)?;
+        podman::network(&lab)?;
         host::start_server(cache, &lab, &images)?;
         let keys = std::thread::scope(|scope| {
             let starts: Vec<_> = spec
@@ -173,13 +170,26 @@ impl Lab {
                 .collect::<Result<Vec<_>>>()
         })?;
         identity::write_files(&lab, &keys)?;
-        state::write(cache, &lab)?;
         task.done("up");
         eprintln!("Lab {}: raised after {}.", spec.name, seconds(started.elapsed()));
         Ok(lab)
     }
 
-    /// The lab of this name, if it was raised and not taken down.
+    /// What a lab of this specification consists of, before anything of it stands.
+    fn planned(cache: &Cache, spec: &LabSpec, key: PathBuf) -> Result<Self> {
+        let folder = state::folder(cache, &spec.name);
+        Ok(Self {
+            spec: spec.clone(),
+            server: spec.subnet.host(2)?,
+            network: podman::new_network_name(&spec.name),
+            key,
+            known_hosts: folder.join("known_hosts"),
+            ssh_config: folder.join("ssh_config"),
+        })
+    }
+
+    /// The lab of this name, if it was raised and not taken down. Whether its hosts still answer is another question:
+    /// [`Lab::is_up`].
     ///
     /// # Errors
     /// Its state cannot be read.
@@ -193,6 +203,11 @@ impl Lab {
     /// podman could not remove something, which the error names.
     pub fn down(self) -> Result<()> {
         clear(&Cache::open()?, &self.spec.name)
+    }
+
+    /// Whether sshd of every host answers now, whatever podman believes.
+    pub fn is_up(&self) -> bool {
+        self.spec.hosts.iter().all(|host| host::answers(host.address))
     }
 
     /// The host of this name.
@@ -306,7 +321,8 @@ impl Lab {
 /// # Errors
 /// podman could not remove something.
 pub fn clear(cache: &Cache, name: &str) -> Result<()> {
-    podman::clear(name)?;
+    let hosts = state::read(cache, name).ok().flatten().map(|lab| lab.spec.hosts).unwrap_or_default();
+    podman::clear(name, &hosts.into_iter().map(|host| host.name).collect::<Vec<_>>())?;
     state::remove(cache, name)?;
     if state::names(cache)?.is_empty() { kernel::put_back(cache) } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{HostSpec, LabSpec};
+use super::{HostSpec, Lab};
 use crate::cache::lab_data;
 use crate::command::{output, output_within, succeeds};
 
@@ -44,18 +44,24 @@ pub fn volume(lab: &str, host: &str) -> String {
     format!("kw-{lab}-{host}-var")
 }
 
-fn network_name(lab: &str) -> String {
-    format!("kw-{lab}")
+/// Host part of the server's container.
+pub const SERVER: &str = "server";
+
+/// A network name that no earlier lab had: podman remembers addresses by network name, and those of containers that
+/// were killed behind its back stay taken for ever.
+pub fn new_network_name(lab: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("kw-{lab}-{:x}", now.as_millis())
 }
 
 /// Makes the lab's network: internal, so no route leads out of it, and without podman's own name server.
 ///
 /// # Errors
 /// podman refuses, for example because another network has the subnet.
-pub fn network(spec: &LabSpec) -> Result<()> {
-    let (subnet, label) = (spec.subnet.to_string(), format!("{LABEL}={}", spec.name));
-    let name = network_name(&spec.name);
-    run(&["network", "create", "--internal", "--disable-dns", "--subnet", &subnet, "--label", &label, &name]).map(drop)
+pub fn network(lab: &Lab) -> Result<()> {
+    let (subnet, label) = (lab.spec.subnet.to_string(), format!("{LABEL}={}", lab.spec.name));
+    run(&["network", "create", "--internal", "--disable-dns", "--subnet", &subnet, "--label", &label, &lab.network])
+        .map(drop)
 }
 
 /// Gives this machine the network's first address, so that it reaches the hosts: podman leaves an internal network's
@@ -63,16 +69,16 @@ pub fn network(spec: &LabSpec) -> Result<()> {
 ///
 /// # Errors
 /// The bridge cannot be found or changed.
-pub fn join_network(spec: &LabSpec) -> Result<()> {
-    let bridge = run(&["network", "inspect", "--format", "{{.NetworkInterface}}", &network_name(&spec.name)])?;
-    let address = format!("{}/24", spec.subnet.host(1)?);
+pub fn join_network(lab: &Lab) -> Result<()> {
+    let bridge = run(&["network", "inspect", "--format", "{{.NetworkInterface}}", &lab.network])?;
+    let address = format!("{}/24", lab.spec.subnet.host(1)?);
     output(Command::new("ip").args(["address", "replace", &address, "dev", bridge.trim()])).map(drop)
 }
 
 /// What a host is started with besides its image.
 pub struct HostStart<'a> {
     /// The lab.
-    pub lab: &'a LabSpec,
+    pub lab: &'a Lab,
     /// The host.
     pub host: &'a HostSpec,
     /// Public key for its users.
@@ -83,8 +89,9 @@ pub struct HostStart<'a> {
 
 /// Arguments of `podman create` for a host.
 pub fn create_arguments(start: &HostStart<'_>, image: &str) -> Vec<String> {
-    let lab = &start.lab.name;
-    let hosts: Vec<String> = start.lab.hosts.iter().map(|host| format!("{} {}", host.address, host.name)).collect();
+    let lab = &start.lab.spec.name;
+    let hosts: Vec<String> =
+        start.lab.spec.hosts.iter().map(|host| format!("{} {}", host.address, host.name)).collect();
     let fixed = [
         "create",
         "--privileged",
@@ -106,7 +113,7 @@ pub fn create_arguments(start: &HostStart<'_>, image: &str) -> Vec<String> {
         format!("--name={}", container(lab, &start.host.name)),
         format!("--hostname={}", start.host.name),
         format!("--label={LABEL}={lab}"),
-        format!("--network={}", network_name(lab)),
+        format!("--network={}", start.lab.network),
         format!("--ip={}", start.host.address),
         format!("--mac-address={}", mac_address(start.host.address)),
         // containerd's overlay snapshots need a real filesystem below them.
@@ -133,8 +140,8 @@ fn mac_address(address: Ipv4Addr) -> String {
 /// # Errors
 /// podman refuses.
 pub fn create(start: &HostStart<'_>, image: &str) -> Result<()> {
-    let volume = volume(&start.lab.name, &start.host.name);
-    run(&["volume", "create", "--label", &format!("{LABEL}={}", start.lab.name), &volume])?;
+    let volume = volume(&start.lab.spec.name, &start.host.name);
+    run(&["volume", "create", "--label", &format!("{LABEL}={}", start.lab.spec.name), &volume])?;
     let arguments = create_arguments(start, image);
     run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
 }
@@ -143,8 +150,8 @@ pub fn create(start: &HostStart<'_>, image: &str) -> Result<()> {
 ///
 /// # Errors
 /// podman refuses.
-pub fn run_server(spec: &LabSpec, address: Ipv4Addr, image: &str, mirror: &Path, registry: &Path) -> Result<()> {
-    let lab = &spec.name;
+pub fn run_server(lab: &Lab, image: &str, mirror: &Path, registry: &Path) -> Result<()> {
+    let (name, address) = (&lab.spec.name, lab.server);
     run(&[
         "run",
         "--detach",
@@ -152,10 +159,10 @@ pub fn run_server(spec: &LabSpec, address: Ipv4Addr, image: &str, mirror: &Path,
         "--restart=on-failure:3",
         ULIMITS[0],
         ULIMITS[1],
-        &format!("--name={}", container(lab, "server")),
+        &format!("--name={}", container(name, SERVER)),
         "--hostname=server",
-        &format!("--label={LABEL}={lab}"),
-        &format!("--network={}", network_name(lab)),
+        &format!("--label={LABEL}={name}"),
+        &format!("--network={}", lab.network),
         &format!("--ip={address}"),
         &format!("--mac-address={}", mac_address(address)),
         &format!("--volume={}:/srv/mirror:ro", mirror.display()),
@@ -248,29 +255,33 @@ pub fn import(tar: &Path, image: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes containers, volumes and network of a lab, also when podman's records are of processes long gone.
+/// Removes containers, volumes and networks of a lab, also when podman's records are of processes long gone. These
+/// hosts are removed besides those whose volumes are found.
 ///
 /// # Errors
 /// Something could not be removed.
-pub fn clear(lab: &str) -> Result<()> {
+pub fn clear(lab: &str, hosts: &[String]) -> Result<()> {
     let filter = format!("label={LABEL}={lab}");
-    let containers = run(&["ps", "--all", "--quiet", "--filter", &filter])?;
-    if !containers.is_empty() {
-        remove_containers(&containers.lines().collect::<Vec<_>>())?;
-    }
     let volumes = run(&["volume", "ls", "--quiet", "--filter", &filter])?;
+    // By name and not from a list of containers: `podman ps` fails altogether when one of them has lost its network
+    // namespace, while removing that very container works.
+    let mut names: Vec<String> = hosts.iter().map(|host| container(lab, host)).collect();
+    names.extend(volumes.lines().filter_map(|name| name.strip_suffix("-var")).map(str::to_string));
+    names.push(container(lab, SERVER));
+    names.sort();
+    names.dedup();
+    remove_containers(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     if !volumes.is_empty() {
         run(&[&["volume", "rm", "--force"], volumes.lines().collect::<Vec<_>>().as_slice()].concat())?;
     }
-    let network = network_name(lab);
-    if succeeds(podman().args(["network", "exists", &network])) {
-        run(&["network", "rm", "--force", &network])?;
+    for network in run(&["network", "ls", "--quiet", "--filter", &filter])?.lines() {
+        run(&["network", "rm", "--force", network])?;
     }
     Ok(())
 }
 
-fn remove_containers(ids: &[&str]) -> Result<()> {
-    let remove = [&["rm", "--force", "--time", "0", "--volumes"], ids].concat();
+fn remove_containers(names: &[&str]) -> Result<()> {
+    let remove = [&["rm", "--force", "--time", "0", "--ignore"], names].concat();
     if run(&remove).is_ok() {
         return Ok(());
     }
@@ -283,13 +294,16 @@ fn remove_containers(ids: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Cache;
+    use crate::lab::LabSpec;
 
     #[test]
     fn a_host_gets_name_address_volume_and_the_others_names() {
         let spec = LabSpec::new("t", "10.9.0.0/24").unwrap().with_hosts(["cp1", "w1"]).unwrap();
+        let lab = Lab::planned(&Cache::at("/c"), &spec, "/k".into()).unwrap();
         let start = HostStart {
-            lab: &spec,
-            host: &spec.hosts[1],
+            lab: &lab,
+            host: &lab.spec.hosts[1],
             authorized_key: "ssh-ed25519 AAAA x",
             nameserver: "10.9.0.2",
         };
