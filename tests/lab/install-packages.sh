@@ -7,7 +7,7 @@ set -eu
 
 packages="
 debootstrap podman runc netavark iptables nftables conntrack iproute2 util-linux
-openssh-client curl jq skopeo docker-registry busybox-static haproxy
+openssh-client curl jq skopeo docker-registry busybox haproxy
 gcc libc6-dev libseccomp-dev protobuf-compiler libprotobuf-dev shellcheck"
 
 missing=
