@@ -239,11 +239,16 @@ fn image_fingerprint(catalogue: &Catalogue, image: &Image) -> Result<String> {
     Ok(items_fingerprint(print, &items)?.hex())
 }
 
-/// Adds the content of the checkout's files among these items.
+/// Adds the content of the checkout's files and of this machine's programs among these items.
 fn items_fingerprint(mut print: Fingerprint, items: &[Item]) -> Result<Fingerprint> {
     for item in items {
-        if let Item::Data { data: path, .. } | Item::Compiled { compiled: path, .. } = item {
-            print.path(Path::new(&lab_data(path)))?;
+        match item {
+            Item::Data { data: path, .. } | Item::Compiled { compiled: path, .. } => {
+                print.path(Path::new(&lab_data(path)))?;
+            }
+            // An upgrade of the package makes another image.
+            Item::Program { program: path, .. } | Item::Applets { applets: path, .. } => print.path(Path::new(path))?,
+            Item::Build { .. } | Item::Tree { .. } | Item::Link { .. } => {}
         }
     }
     Ok(print)
