@@ -248,7 +248,7 @@ fn items_fingerprint(mut print: Fingerprint, items: &[Item]) -> Result<Fingerpri
             }
             // An upgrade of the package makes another image.
             Item::Program { program: path, .. } | Item::Applets { applets: path, .. } => print.path(Path::new(path))?,
-            Item::Build { .. } | Item::Tree { .. } | Item::Link { .. } => {}
+            Item::Build { .. } | Item::Tree { .. } | Item::Link { .. } | Item::Folder { .. } | Item::Text { .. } => {}
         }
     }
     Ok(print)
