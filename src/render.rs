@@ -22,7 +22,12 @@ const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
 /// What to ask the hosts along with their facts, for machines of this architecture.
 pub fn questions(spec: &Spec, arch: Arch) -> Questions {
     let mut questions = Questions::default();
+    let nobody = HostFacts::default();
+    let etcd = EtcdBootstrap { initial_cluster_token: String::new(), state: ClusterState::New };
+    let paths = |files: Vec<RenderedFile>| files.into_iter().map(|file| file.path);
+    questions.files.extend(paths(preparation_files(spec)));
     for host in &spec.hosts {
+        questions.files.extend(paths(node_files(spec, host, &etcd, &nobody)));
         for artefact in artefacts::binaries(spec, host, arch) {
             questions.checksum_urls.push(artefact.checksum.url);
         }
@@ -31,6 +36,8 @@ pub fn questions(spec: &Spec, arch: Arch) -> Questions {
             questions.images.push(ImageQuestion { reference, registry });
         }
     }
+    questions.files.sort();
+    questions.files.dedup();
     questions.checksum_urls.sort();
     questions.checksum_urls.dedup();
     questions.images.sort_by(|one, other| one.reference.cmp(&other.reference));

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use kubewright_core::facts::{Fact, Facts, HostFacts, HostRecord, Os, OsFamily};
+use kubewright_core::facts::{Fact, Facts, HostFacts, HostRecord, Os, OsFamily, UnitFacts};
+use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::ids::{HostName, StepId};
 use kubewright_core::journal::{self, Event, Status};
 use kubewright_core::plan::{Plan, Step, StepKind, Target, lint, waves};
@@ -52,7 +53,7 @@ fn outcome(spec: &Spec, facts: &Facts) -> Outcome {
     let desired =
         Desired { hosts: spec.hosts.iter().map(|host| (host.name.clone(), DesiredHost::default())).collect::<BTreeMap<_, _>>() };
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    bootstrap(Input { spec, facts, desired: &desired, identity: &identity, tool_version: "0.0.0" })
+    bootstrap(Input { spec, facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" })
 }
 
 fn plan(control_planes: usize, workers: usize) -> Plan {
@@ -132,6 +133,46 @@ fn a_settled_cluster_needs_nothing() {
         facts.hosts.insert(host.name.clone(), known(seen));
     }
     assert_eq!(outcome(&spec, &facts), Outcome::Nothing { findings: Vec::new() });
+}
+
+#[test]
+fn a_deleted_manifest_and_a_stopped_kubelet_are_differences() {
+    let spec = spec(1, 0);
+    let mut seen = bare(&"cp1".into());
+    let record = HostRecord {
+        cluster: "lab".into(),
+        operation: "7f3a9c".into(),
+        roles: spec.hosts[0].roles.clone(),
+        settled: true,
+    };
+    seen.record = known(record);
+    seen.files = known(BTreeMap::new());
+    let stopped = UnitFacts { active: "failed".into(), sub: "failed".into(), enabled: "enabled".into() };
+    seen.units.insert("kubelet".into(), known(stopped));
+    let mut facts = Facts::default();
+    facts.hosts.insert("cp1".into(), known(seen));
+    let mut wanted = DesiredHost::default();
+    wanted.files.insert("/etc/kubernetes/manifests/kube-scheduler.yaml".into(), vec!["abc".into()]);
+    let desired = Desired { hosts: BTreeMap::from([("cp1".into(), wanted)]) };
+    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
+    let input =
+        Input { spec: &spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
+    let Outcome::Blocked { findings } = bootstrap(input) else { panic!("it is not as the spec says") };
+    assert_eq!(findings[0].code, "CONV002");
+    assert!(findings[0].text.contains("kube-scheduler.yaml"), "{}", findings[0].text);
+    assert!(findings[0].text.contains("kubelet.service is failed"), "{}", findings[0].text);
+}
+
+#[test]
+fn what_reading_and_rendering_found_blocks_the_plan() {
+    let spec = spec(1, 0);
+    let facts = facts(&spec);
+    let desired = Desired::default();
+    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
+    let findings = [Finding::new(Severity::Blocks, "ART001", Subject::Cluster, "no checksum")];
+    let input =
+        Input { spec: &spec, facts: &facts, desired: &desired, findings: &findings, identity: &identity, tool_version: "0.0.0" };
+    assert_eq!(codes(&bootstrap(input)), ["ART001"]);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kubewright_core::facts::Facts;
-use kubewright_core::finding::{Severity, worst};
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::plan::hex;
 use kubewright_core::planner::{Identity, Input, Outcome, bootstrap};
@@ -47,7 +46,8 @@ pub async fn plan(world: &World, file: &Path) -> Result<Planned, Error> {
     let began = Instant::now();
     let facts = see(&loaded.spec, hosts.as_ref()).await;
     let seeing = began.elapsed();
-    let (desired, findings) = render::desired(&loaded.spec, &facts);
+    let (desired, mut findings) = render::desired(&loaded.spec, &facts);
+    findings.extend(loaded.findings.iter().cloned());
     let identity = Identity {
         operation: OperationId::new(random(OPERATION_BYTES)?),
         initial_cluster_token: format!("{}-{}", loaded.spec.name, random(TOKEN_BYTES)?),
@@ -56,10 +56,11 @@ pub async fn plan(world: &World, file: &Path) -> Result<Planned, Error> {
         spec: &loaded.spec,
         facts: &facts,
         desired: &desired,
+        findings: &findings,
         identity: &identity,
         tool_version: env!("CARGO_PKG_VERSION"),
     };
-    let outcome = with_findings(bootstrap(input), &loaded, findings);
+    let outcome = bootstrap(input);
     Ok(Planned { loaded, facts, seeing, hosts, outcome })
 }
 
@@ -79,28 +80,6 @@ pub async fn see(spec: &Spec, hosts: &dyn Hosts) -> Facts {
         facts.hosts.extend(again.hosts);
     }
     facts
-}
-
-/// Findings of the spec and of rendering belong to the answer, whatever it is.
-fn with_findings(outcome: Outcome, loaded: &Loaded, rendering: Vec<kubewright_core::finding::Finding>) -> Outcome {
-    let add = |mut findings: Vec<kubewright_core::finding::Finding>| {
-        findings.extend(loaded.findings.iter().cloned());
-        findings.extend(rendering.iter().cloned());
-        findings.sort();
-        findings.dedup();
-        findings
-    };
-    match outcome {
-        Outcome::Plan(mut plan) => {
-            plan.findings = add(std::mem::take(&mut plan.findings));
-            if worst(&plan.findings) == Some(Severity::Blocks) {
-                return Outcome::Blocked { findings: plan.findings };
-            }
-            Outcome::Plan(plan)
-        }
-        Outcome::Nothing { findings } => Outcome::Nothing { findings: add(findings) },
-        Outcome::Blocked { findings } => Outcome::Blocked { findings: add(findings) },
-    }
 }
 
 fn random(bytes: usize) -> Result<String, Error> {

@@ -25,6 +25,8 @@ pub use secrets::Secrets;
 /// Those of the file system; the old file is untouched then.
 pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file needs a folder"))?;
+    // A bare file name has the empty path for its folder.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file needs a name"))?;
     let temporary = folder.join(format!(".{}.new", name.to_string_lossy()));
     // A left-over of a crash would keep its own mode.

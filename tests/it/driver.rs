@@ -36,7 +36,7 @@ fn plan() -> Plan {
         desired.hosts.insert(host.name.clone(), DesiredHost::default());
     }
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    let input = Input { spec: &spec, facts: &facts, desired: &desired, identity: &identity, tool_version: "0.0.0" };
+    let input = Input { spec: &spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
     match bootstrap(input) {
         Outcome::Plan(plan) => *plan,
         other => panic!("{other:#?}"),

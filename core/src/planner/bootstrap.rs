@@ -25,7 +25,7 @@ const PROVE_SECONDS: u32 = 300;
 
 /// Plans what turns the facts into the spec's cluster.
 ///
-/// Findings of the spec itself are the caller's; here only those that need facts are added.
+/// A host that nobody could render for has a blocking finding in the input, so that none is planned to get nothing.
 pub fn bootstrap(input: Input<'_>) -> Outcome {
     let findings = preflight::findings(input);
     if worst(&findings) == Some(Severity::Blocks) {
@@ -50,7 +50,8 @@ fn tell(input: Input<'_>, findings: Vec<Finding>) -> Plan {
         .hosts
         .iter()
         .map(|host| {
-            let preparation = input.desired.hosts.get(&host.name).map(|desired| desired.preparation.clone()).unwrap_or_default();
+            let desired = input.desired.hosts.get(&host.name);
+            let preparation = desired.map(|desired| desired.preparation.clone()).unwrap_or_default();
             let id = guarded(story.on(&host.name, StepKind::PrepareHost(preparation)), input, host)
                 .probe(Probe::HostPrepared)
                 .undo(Undo::ResetHost)

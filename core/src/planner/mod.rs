@@ -52,6 +52,8 @@ pub struct Input<'a> {
     pub facts: &'a Facts,
     /// What the spec comes to on each host.
     pub desired: &'a Desired,
+    /// What was found while reading the spec and rendering it.
+    pub findings: &'a [Finding],
     /// Drawn at random by the caller.
     pub identity: &'a Identity,
     /// Version of this kubewright.

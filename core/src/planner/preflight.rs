@@ -10,7 +10,7 @@ use crate::spec::{Host, Role};
 
 /// Findings that need facts.
 pub(super) fn findings(input: Input<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = input.findings.to_vec();
     for host in &input.spec.hosts {
         match input.facts.hosts.get(&host.name) {
             Some(Fact::Known { value, .. }) => one_host(input, host, value, &mut findings),
@@ -23,6 +23,7 @@ pub(super) fn findings(input: Input<'_>) -> Vec<Finding> {
     one_identity_each(input, &mut findings);
     whole_or_bare(input, &mut findings);
     findings.sort();
+    findings.dedup();
     findings
 }
 
@@ -127,7 +128,7 @@ fn whole_or_bare(input: Input<'_>, findings: &mut Vec<Finding>) {
             if !different.is_empty() {
                 findings.push(
                     about(host, "CONV002", format!("{} differs from the spec: {}", host.name, different.join(", ")))
-                        .hint("this version builds clusters and does not change running ones yet; undo the change in the spec or on the host"),
+                        .hint("this version builds clusters and does not change running ones yet; undo the change in the spec or on the host (`systemctl start` what is stopped)"),
                 );
             }
         }
@@ -142,8 +143,7 @@ fn differences(seen: &HostFacts, desired: &DesiredHost) -> Vec<String> {
     let files = desired
         .files
         .iter()
-        // Only what facts look at can be compared.
-        .filter(|(path, digests)| files.get(*path).is_some_and(|digest| !digests.contains(digest)))
+        .filter(|(path, digests)| files.get(*path).is_none_or(|digest| !digests.contains(digest)))
         .map(|(path, _)| path.clone());
     let artefacts = desired
         .preparation
@@ -151,5 +151,11 @@ fn differences(seen: &HostFacts, desired: &DesiredHost) -> Vec<String> {
         .iter()
         .filter(|artefact| artefacts.get(&artefact.name) != Some(&artefact.sha256))
         .map(|artefact| format!("{} (another version or none)", artefact.name));
-    files.chain(artefacts).collect()
+    let stopped = seen
+        .units
+        .iter()
+        .filter_map(|(name, unit)| unit.known().map(|unit| (name, unit)))
+        .filter(|(_, unit)| unit.active != "active")
+        .map(|(name, unit)| format!("{name}.service is {}", unit.active));
+    files.chain(artefacts).chain(stopped).collect()
 }
