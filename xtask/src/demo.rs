@@ -147,7 +147,7 @@ fn hello(kubectl: &Kubectl, repository: &Path) -> Result<Vec<(String, String)>> 
             let until = Instant::now() + ANSWER;
             loop {
                 let url = "http://hello.default.svc.cluster.local/";
-                match kubectl.run(&["exec", pod, "--", "wget", "-q", "-T", "5", "-O", "-", url]) {
+                match kubectl.run(&["exec", pod, "--", "timeout", "5", "wget", "-q", "-O", "-", url]) {
                     Ok(answer) => return Ok((node.to_owned(), answer)),
                     Err(error) if Instant::now() > until => return Err(error),
                     // The name or the rule has not reached this node yet.

@@ -68,7 +68,7 @@ impl Kubectl {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let url = "http://hello.default.svc.cluster.local/";
-            match self.run(&["exec", pod, "--", "wget", "-q", "-T", "5", "-O", "-", url]) {
+            match self.run(&["exec", pod, "--", "timeout", "5", "wget", "-q", "-O", "-", url]) {
                 Ok(answer) => return answer,
                 Err(error) if Instant::now() > until => panic!("{pod}: {error}"),
                 Err(_) => {}
