@@ -103,6 +103,26 @@ pub async fn append(
     }
 }
 
+/// Puts the bytes in place of the whole file, at once and on disk. A file that went another way is kept beside it as
+/// `FILE.fork-N`: it tells what another run believed.
+///
+/// # Errors
+/// [`HostError::Fenced`] where another run has taken over; [`HostError::Failed`] on a full disk.
+pub async fn replace(
+    host: &dyn Host,
+    fence: u64,
+    operation: &OperationId,
+    file: MirrorFile,
+    bytes: &[u8],
+) -> Result<(), HostError> {
+    let script = of(operation, "replace")?.value("FILE", file.name()).value("CONTENT", STANDARD.encode(bytes));
+    let output = run_fenced(host, fence, &script, &mut quiet()).await?.success(host.name(), &script)?;
+    match output.stdout.trim().strip_prefix("done ").and_then(|size| size.parse::<usize>().ok()) {
+        Some(size) if size == bytes.len() => Ok(()),
+        _ => Err(unexpected(host, &script, &output.stdout)),
+    }
+}
+
 /// The host's copy of an operation.
 ///
 /// # Errors

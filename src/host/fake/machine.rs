@@ -209,6 +209,7 @@ impl Machine {
         let folder = format!("{OPS}/{}", call.value("OPERATION"));
         match call.value("ACTION") {
             "append" => self.append(&format!("{folder}/{}", call.value("FILE")), call),
+            "replace" => self.replace(&format!("{folder}/{}", call.value("FILE")), call),
             "fetch" => {
                 let names = ["plan.json", "facts.json", "journal.jsonl"];
                 let line = |name: &str| {
@@ -220,6 +221,9 @@ impl Machine {
             _ => {
                 let line = |(path, (_, bytes)): (&String, &(u32, Vec<u8>))| {
                     let (operation, name) = path.strip_prefix(OPS)?.strip_prefix('/')?.split_once('/')?;
+                    if name.contains(".fork-") {
+                        return None;
+                    }
                     Some(format!("{operation} {name} {} 0\n", bytes.len()))
                 };
                 Reply::ok(self.files.iter().filter_map(line).collect::<String>())
@@ -243,6 +247,19 @@ impl Machine {
         }
         file.extend_from_slice(&content[overlap..]);
         Reply::ok(format!("done {}\n", file.len()))
+    }
+
+    fn replace(&mut self, path: &str, call: &Call) -> Reply {
+        let content = STANDARD.decode(call.value("CONTENT")).unwrap_or_default();
+        if let Some((mode, old)) = self.files.get(path).filter(|(_, old)| !content.starts_with(old)).cloned() {
+            let fork = (1..).map(|number| format!("{path}.fork-{number}")).find(|fork| !self.files.contains_key(fork));
+            self.files.insert(fork.unwrap_or_default(), (mode, old));
+        }
+        // Renamed into place: a connection lost in the middle leaves the old file.
+        if !call.inside {
+            self.files.insert(path.to_owned(), (0o644, content.clone()));
+        }
+        Reply::ok(format!("done {}\n", content.len()))
     }
 
     /// A Debian machine with nothing on it but what was put there.

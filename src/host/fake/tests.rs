@@ -5,7 +5,7 @@ use super::*;
 use crate::facts::{Questions, gather};
 use crate::host::fence::{Taken, read_lock, release_lock, renew_lock, run_fenced, take_lock};
 use crate::host::files::{RemoteFile, put_files, read_files, remove_files};
-use crate::host::mirror::{Appended, MirrorFile, append, fetch, list};
+use crate::host::mirror::{Appended, MirrorFile, append, fetch, list, replace};
 use crate::host::unit::{UnitEnd, UnitState, run_unit, running_units, unit_state};
 use crate::ports::quiet;
 
@@ -140,6 +140,16 @@ async fn files_and_mirror_behave_as_on_hosts() {
     assert_eq!(append(host, 1, &operation, journal, 3, b"x").await.unwrap(), Appended::Conflict { size: 4 });
     assert_eq!(fetch(host, &operation).await.unwrap().journal.unwrap(), b"abcd");
     assert_eq!(list(host).await.unwrap()[0].journal, Some(4));
+
+    replace(host, 1, &operation, journal, b"abcde").await.unwrap();
+    replace(host, 1, &operation, journal, b"aX").await.unwrap();
+    replace(host, 1, &operation, journal, b"Y").await.unwrap();
+    assert_eq!(fetch(host, &operation).await.unwrap().journal.unwrap(), b"Y");
+    let kept = |number: u32| hosts.files("cp1")[&format!("/var/lib/kubewright/ops/7f3a/journal.jsonl.fork-{number}")].1.clone();
+    assert_eq!((kept(1), kept(2)), (b"abcde".to_vec(), b"aX".to_vec()));
+    assert_eq!(list(host).await.unwrap()[0].journal, Some(1));
+    take_lock(host, 1, 2, &holder(2)).await.unwrap();
+    assert!(matches!(replace(host, 1, &operation, journal, b"Z").await, Err(HostError::Fenced { .. })));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kubewright::facts::{Questions, gather};
 use kubewright::host::fence::{Taken, read_lock, release_lock, renew_lock, run_fenced, take_lock};
 use kubewright::host::files::{RemoteFile, put_files, read_files, remove_files};
-use kubewright::host::mirror::{Appended, MirrorFile, append, fetch, list};
+use kubewright::host::mirror::{Appended, MirrorFile, append, fetch, list, replace};
 use kubewright::host::ssh::{SshHosts, SshTarget};
 use kubewright::host::unit::{UnitEnd, UnitName, UnitState, run_unit, running_units, unit_state};
 use kubewright::ports::{Host, HostError, Hosts, Script, quiet};
@@ -255,7 +255,7 @@ pub async fn full_disk(host: &dyn Host, fence: u64) {
 
 /// The mirror: exact offsets, repetition, overlap, gap, conflict, torn writes.
 pub async fn mirror(host: &dyn Host, fence: u64, operation: &str) {
-    let operation = operation.into();
+    let operation: kubewright_core::ids::OperationId = operation.into();
     let journal = MirrorFile::Journal;
     let put = |offset, bytes: &'static [u8]| append(host, fence, &operation, journal, offset, bytes);
     assert_eq!(put(0, b"one\n").await.unwrap(), Appended::Done { size: 4 });
@@ -271,6 +271,15 @@ pub async fn mirror(host: &dyn Host, fence: u64, operation: &str) {
     let entry = list(host).await.unwrap().into_iter().find(|entry| entry.operation == operation).unwrap();
     assert_eq!((entry.journal, entry.plan, entry.facts), (Some(8), Some(300_000), None));
     assert!(matches!(append(host, fence - 1, &operation, journal, 0, b"").await, Err(HostError::Fenced { .. })));
+
+    replace(host, fence, &operation, journal, b"one\ntwo\nthree\n").await.unwrap();
+    replace(host, fence, &operation, journal, b"other\n").await.unwrap();
+    assert_eq!(fetch(host, &operation).await.unwrap().journal.unwrap(), b"other\n");
+    let folder = format!("/var/lib/kubewright/ops/{operation}");
+    let fork = format!("{folder}/journal.jsonl.fork-1");
+    let kept = read_files(host, &[&fork, &format!("{folder}/journal.jsonl.fork-2")]).await.unwrap();
+    assert_eq!((kept.len(), kept[&fork].contents.expose_secret()), (1, b"one\ntwo\nthree\n".as_slice()));
+    assert!(matches!(replace(host, fence - 1, &operation, journal, b"x").await, Err(HostError::Fenced { .. })));
 }
 
 /// Facts of a living host: everything that such a host has is known, and fast.
