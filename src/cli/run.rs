@@ -23,6 +23,7 @@ use crate::exec::hands::Hands;
 use crate::exec::lock::{Lock, LockError};
 use crate::exec::mirror::{Mirror, Origin};
 use crate::exec::{Breakage, Broken};
+use crate::kube::lease;
 use crate::ports::{HostError, Hosts};
 use crate::report::{self, Paint};
 use crate::store::{Journal, Operation, StoreError};
@@ -73,6 +74,14 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         api: OnceCell::new(),
     };
     let outcome = drive(world, &hands, journal, &lock, notices).await;
+    if matches!(outcome, Ok((End::Finished, _))) {
+        // At once: between here and the end of the program nothing may leave the cluster locked.
+        lock.release().await;
+        if let Some(api) = hands.api.get() {
+            let released = lease::release(api, lock.fence, world.clock.now()).await;
+            tracing::debug!(?released, "lease");
+        }
+    }
     // The mirror writes its last line once nobody can send another.
     drop(hands);
     mirror.finish().await;
@@ -81,7 +90,6 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     let (end, story) = outcome.map_err(|error| error.details(&details))?;
     match end {
         End::Finished => {
-            lock.release().await;
             finished(world, &story)?;
             Ok(ExitCode::Done)
         }
@@ -125,17 +133,13 @@ async fn drive(
     let cancel = Cancel::default();
     cancel.on_signals();
     let mut drive = std::pin::pin!(run.drive(&cancel));
-    let mut heartbeat = interval(HEARTBEAT);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Beside the run, not in its way: a control plane that hangs must not hold up steps, notes or Ctrl-C.
+    let mut heartbeat = std::pin::pin!(beat(lock, &run, hands, world));
     let outcome = loop {
         tokio::select! {
             outcome = &mut drive => break outcome.map_err(Error::from),
             Some(note) = notices.recv() => run.tell(News::Note { text: note }),
-            _ = heartbeat.tick() => {
-                if let Err(fenced @ HostError::Fenced { .. }) = lock.renew("running steps", world.clock.as_ref()).await {
-                    break Err(Error::from(fenced));
-                }
-            }
+            fenced = &mut heartbeat => break Err(Error::from(fenced)),
         }
     };
     reporter.close();
@@ -144,6 +148,26 @@ async fn drive(
     match outcome {
         Ok(end) => Ok((end, story)),
         Err(error) => Err(error.during(&story)),
+    }
+}
+
+/// Signs of life until another run has taken over; that is then the answer.
+///
+/// Once the API is up a Lease shows the same to those who look there; it decides nothing.
+async fn beat(lock: &Lock, run: &Run<'_>, hands: &Hands, world: &World) -> HostError {
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        heartbeat.tick().await;
+        let doing: Vec<String> = run.running().iter().map(ToString::to_string).collect();
+        let renewed = tokio::time::timeout(HEARTBEAT, lock.renew(&doing.join(", "), world.clock.as_ref())).await;
+        if let Ok(Err(fenced @ HostError::Fenced { .. })) = renewed {
+            return fenced;
+        }
+        if let Some(api) = hands.api.get() {
+            let shown = tokio::time::timeout(HEARTBEAT, lease::hold(api, &world.operator(), lock.fence, world.clock.now())).await;
+            tracing::debug!(?shown, "lease");
+        }
     }
 }
 

@@ -18,6 +18,9 @@ use crate::ports::Clock;
 use crate::report::Reporter;
 use crate::store::{Journal, JournalError};
 
+/// Guards read facts: one script of well under a second, after at most one new login.
+const GUARDS: Duration = Duration::from_secs(60);
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -123,17 +126,20 @@ impl<'a> Run<'a> {
             Some(StepState::Started { attempt } | StepState::Failed { attempt, .. }) => Some(*attempt),
             _ => None,
         };
+        let mut telling = |text: &str| self.tell(News::Doing { step: step.id.clone(), text: text.to_owned() });
+        let deadline = Duration::from_secs(step.deadline_seconds.into());
         if let Some(attempt) = attempt
             && step.probe != Probe::Repeatable
         {
-            match self.effects.probe(step, attempt).await {
+            let probe = self.effects.probe(step, attempt, &mut telling);
+            match within(deadline, probe).await {
                 Ok(Verdict::Done) => return Ok(self.record(Event::StepFoundDone { step: step.id.clone() })?),
                 Ok(Verdict::NotDone) => {}
                 Ok(Verdict::Unknown(why)) => return Err(Stop::Broken(Breakage::InDoubt(why))),
                 Err(failure) => return Err(Stop::Broken(Breakage::Failed(failure))),
             }
         }
-        match self.effects.guards(&step.guards).await {
+        match within(GUARDS, self.effects.guards(&step.guards)).await {
             Ok(Ok(())) => {}
             Ok(Err(why)) => {
                 self.record(Event::GuardFailed { step: step.id.clone(), why: why.clone() })?;
@@ -143,12 +149,7 @@ impl<'a> Run<'a> {
         }
         let attempt = attempt.unwrap_or(0) + 1;
         self.record(Event::StepStarted { step: step.id.clone(), attempt })?;
-        let mut telling = |text: &str| self.tell(News::Doing { step: step.id.clone(), text: text.to_owned() });
-        let effect = self.effects.perform(step, attempt, &mut telling);
-        let outcome = match tokio::time::timeout(Duration::from_secs(step.deadline_seconds.into()), effect).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::new(format!("no end within {} s", step.deadline_seconds))),
-        };
+        let outcome = within(deadline, self.effects.perform(step, attempt, &mut telling)).await;
         match outcome {
             Ok(()) => Ok(self.record(Event::StepSucceeded { step: step.id.clone(), attempt })?),
             Err(failure) => {
@@ -181,10 +182,24 @@ impl<'a> Run<'a> {
         self.reporter.event(&progress);
     }
 
+    /// Steps that were begun and have not ended.
+    pub fn running(&self) -> Vec<StepId> {
+        let started = |state: &StepState| matches!(state, StepState::Started { .. });
+        self.journal().status().steps.iter().filter(|(_, state)| started(state)).map(|(id, _)| id.clone()).collect()
+    }
+
     /// The journal as it stands.
     pub fn journal(&self) -> MutexGuard<'_, Journal> {
         // A panic while holding it cannot leave half an event: an event is complete or the run is over.
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question that was not answered in time is a failure like any other.
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Failure::new(format!("no end within {} s", limit.as_secs()))),
     }
 }
 

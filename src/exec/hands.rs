@@ -1,6 +1,7 @@
 //! Does what steps say, on real hosts or on fakes of them. One file per family of steps; here is what they share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -15,7 +16,7 @@ use super::keys::Keys;
 use super::mirror::MirrorSender;
 use super::{Effects, Failure, Telling, Verdict, files, keys, objects, prepare, settle, start};
 use crate::facts::{Questions, gather};
-use crate::host::unit::{UnitEnd, UnitName, UnitState, run_unit, unit_state};
+use crate::host::unit::{UnitEnd, UnitName, UnitResult, UnitState, run_unit, unit_state};
 use crate::kube::ClusterApi;
 use crate::ports::{Clock, Host, HostError, Hosts, Script};
 use crate::store::Secrets;
@@ -44,11 +45,12 @@ pub struct Hands {
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
-        Self {
-            text: error.to_string(),
-            hint: error.hint().map(str::to_owned),
-            fenced: matches!(error, HostError::Fenced { .. }),
+        let mut text = error.to_string();
+        if let HostError::Failed { stderr, .. } = &error {
+            text.push('\n');
+            text.push_str(&last_words(stderr));
         }
+        Self { text, hint: error.hint().map(str::to_owned), fenced: matches!(error, HostError::Fenced { .. }) }
     }
 }
 
@@ -89,18 +91,14 @@ impl Hands {
             .await
     }
 
-    /// Runs a script as the unit of a step and explains how it ended.
+    /// Runs a script as the unit of a step and explains how it ended. A lost connection leaves the unit running, so
+    /// we attach to it again for as long as the step has time.
     ///
     /// # Errors
     /// [`Failure`] with the script's own last lines.
     pub async fn unit(&self, host: &dyn Host, step: &Step, attempt: u32, script: &Script, telling: Telling<'_>) -> Result<(), Failure> {
-        let name = UnitName { operation: self.plan.operation.clone(), step: step.id.clone(), attempt };
-        let mut lines = |line: &str| {
-            if let Some(text) = line.strip_prefix(":: ") {
-                telling(text);
-            }
-        };
-        let result = run_unit(host, &name, self.fence, script, &mut lines).await?;
+        let name = self.unit_name(step, attempt);
+        let result = self.attached(host, &name, script, telling).await?;
         match result.end {
             UnitEnd::Finished { status: 0 } => Ok(()),
             UnitEnd::Finished { status } => Err(Failure::new(format!(
@@ -117,17 +115,55 @@ impl Hands {
     ///
     /// # Errors
     /// [`Failure`] where the host cannot be asked.
-    pub async fn unit_verdict(&self, host: &dyn Host, step: &Step, attempt: u32) -> Result<Option<Verdict>, Failure> {
-        let name = UnitName { operation: self.plan.operation.clone(), step: step.id.clone(), attempt };
+    pub async fn unit_verdict(
+        &self,
+        host: &dyn Host,
+        step: &Step,
+        attempt: u32,
+        telling: Telling<'_>,
+    ) -> Result<Option<Verdict>, Failure> {
+        let name = self.unit_name(step, attempt);
         match unit_state(host, &name).await? {
             UnitState::Running => {
-                // Attaching waits for its end; its result then says what it came to.
-                let nothing = Script::new("attach", "");
-                let result = run_unit(host, &name, self.fence, &nothing, &mut |_| {}).await?;
+                telling("still running from before; following it");
+                // Attaching needs no script of its own: the unit has one.
+                let result = self.attached(host, &name, &Script::new("attach", ""), telling).await?;
                 Ok((result.end == UnitEnd::Finished { status: 0 }).then_some(Verdict::Done))
             }
             UnitState::Finished { status: 0 } => Ok(Some(Verdict::Done)),
             UnitState::Finished { .. } | UnitState::Vanished | UnitState::Absent => Ok(None),
+        }
+    }
+
+    fn unit_name(&self, step: &Step, attempt: u32) -> UnitName {
+        UnitName { operation: self.plan.operation.clone(), step: step.id.clone(), attempt }
+    }
+
+    /// Runs a unit or attaches to it, again after each lost connection. It has no end of its own: the driver's
+    /// deadline of the step is one.
+    async fn attached(
+        &self,
+        host: &dyn Host,
+        name: &UnitName,
+        script: &Script,
+        telling: Telling<'_>,
+    ) -> Result<UnitResult, Failure> {
+        /// A line that was just lost needs a moment; there is no event for its return.
+        const PAUSE: Duration = Duration::from_secs(2);
+        loop {
+            let mut lines = |line: &str| {
+                if let Some(text) = line.strip_prefix(":: ") {
+                    telling(text);
+                }
+            };
+            match run_unit(host, name, self.fence, script, &mut lines).await {
+                Ok(result) => return Ok(result),
+                Err(HostError::Lost { .. } | HostError::Connect { .. }) => {
+                    telling("connection lost; the host goes on by itself, attaching again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
@@ -162,9 +198,9 @@ impl Effects for Hands {
         Ok(Ok(()))
     }
 
-    async fn probe(&self, step: &Step, attempt: u32) -> Result<Verdict, Failure> {
+    async fn probe(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<Verdict, Failure> {
         let (host, spec) = self.host(step).await?;
-        if let Some(verdict) = self.unit_verdict(host.as_ref(), step, attempt).await? {
+        if let Some(verdict) = self.unit_verdict(host.as_ref(), step, attempt, telling).await? {
             return Ok(verdict);
         }
         match &step.kind {

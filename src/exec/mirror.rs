@@ -10,11 +10,14 @@ use kubewright_core::ids::OperationId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::host::mirror::{Appended, MirrorFile, append};
+use crate::host::mirror::{Appended, MirrorFile, append, replace};
 use crate::ports::{Host, HostError};
 
 /// How long the end of a run waits for a mirror that does not answer; the local journal is complete without it.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Without a new record a mirror that fell behind is tried again this often: a line that comes back is no event here.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// The running mirror.
 pub struct Mirror {
@@ -56,10 +59,7 @@ impl Mirror {
         for host in hosts {
             let (origin, journal, notes, root) = (origin.clone(), journal.subscribe(), notes.clone(), root.clone());
             tasks.spawn(async move {
-                if let Err(error) = follow(host.as_ref(), &origin, journal, root).await {
-                    // The run is over for its reader when nobody takes notes any more.
-                    let _ = notes.send(format!("the mirror on {} stopped: {error}", host.name()));
-                }
+                follow(host.as_ref(), &origin, journal, root, &notes).await;
             });
         }
         Self { journal, tasks, rooted }
@@ -89,44 +89,73 @@ impl Mirror {
     }
 }
 
+/// Keeps one host's mirror up to date until nobody writes any more. A host that cannot be written is tried again at the
+/// next record, and without one after [`AGAIN`]; only a takeover ends it.
 async fn follow(
     host: &dyn Host,
     origin: &Origin,
     mut journal: watch::Receiver<Arc<[u8]>>,
     root: mpsc::UnboundedSender<()>,
-) -> Result<(), HostError> {
-    send(host, origin, MirrorFile::Facts, 0, &origin.facts).await?;
-    send(host, origin, MirrorFile::Plan, 0, &origin.plan).await?;
-    // Nobody waits for it any more where the run has begun already.
-    let _ = root.send(());
-    drop(root);
+    notes: &mpsc::UnboundedSender<String>,
+) {
+    // The run is over for its reader when nobody takes notes any more.
+    let note = |text: String| drop(notes.send(text));
+    let mut root = Some(root);
     let mut written = 0;
+    let mut behind = false;
     loop {
         let bytes = journal.borrow_and_update().clone();
-        if bytes.len() > written {
-            written = send(host, origin, MirrorFile::Journal, written, &bytes).await?;
-        }
-        if journal.changed().await.is_err() {
-            return Ok(());
+        match write(host, origin, root.is_some(), written, &bytes).await {
+            Ok(()) => {
+                written = bytes.len();
+                if let Some(root) = root.take() {
+                    // Nobody waits for it any more where the run has begun already.
+                    let _ = root.send(());
+                }
+                if std::mem::take(&mut behind) {
+                    note(format!("the mirror on {} is whole again", host.name()));
+                }
+                if journal.changed().await.is_err() {
+                    return;
+                }
+            }
+            Err(error @ HostError::Fenced { .. }) => return note(format!("the mirror on {} stopped: {error}", host.name())),
+            Err(error) => {
+                if !std::mem::replace(&mut behind, true) {
+                    note(format!("the mirror on {} falls behind: {error}", host.name()));
+                }
+                match tokio::time::timeout(AGAIN, journal.changed()).await {
+                    Ok(Err(_)) => return,
+                    Ok(Ok(())) | Err(_) => {}
+                }
+            }
         }
     }
 }
 
-/// Sends what lies behind `offset`; returns the length the host has then.
-async fn send(host: &dyn Host, origin: &Origin, file: MirrorFile, offset: usize, bytes: &[u8]) -> Result<usize, HostError> {
+async fn write(host: &dyn Host, origin: &Origin, first: bool, written: usize, journal: &[u8]) -> Result<(), HostError> {
+    if first {
+        send(host, origin, MirrorFile::Facts, 0, &origin.facts).await?;
+        send(host, origin, MirrorFile::Plan, 0, &origin.plan).await?;
+    }
+    if journal.len() > written {
+        send(host, origin, MirrorFile::Journal, written, journal).await?;
+    }
+    Ok(())
+}
+
+/// Sends what lies behind `offset`. A host that holds something else was written by a run that we have overtaken: we hold
+/// the fence, so ours takes its place.
+async fn send(host: &dyn Host, origin: &Origin, file: MirrorFile, offset: usize, bytes: &[u8]) -> Result<(), HostError> {
     let mut offset = offset;
     loop {
         let rest = &bytes[offset.min(bytes.len())..];
         match append(host, origin.fence, &origin.operation, file, offset as u64, rest).await? {
-            Appended::Done { .. } => return Ok(bytes.len()),
+            Appended::Done { .. } => return Ok(()),
             // The host has less than we thought: an earlier write did not reach it.
             Appended::Gap { size } if (size as usize) < offset => offset = size as usize,
-            Appended::Gap { size } | Appended::Conflict { size } => {
-                return Err(HostError::Answer {
-                    host: host.name().clone(),
-                    script: "mirror".into(),
-                    reason: format!("it holds {size} other bytes of {file:?}"),
-                });
+            Appended::Gap { .. } | Appended::Conflict { .. } => {
+                return replace(host, origin.fence, &origin.operation, file, bytes).await;
             }
         }
     }

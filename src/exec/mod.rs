@@ -60,11 +60,11 @@ pub trait Effects: Send + Sync {
     /// `Ok(Err(why))` for a guard that does not hold; [`Failure`] where the facts cannot be had.
     async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure>;
 
-    /// Whether a step in doubt was done; `attempt` is the try in doubt. Changes nothing.
+    /// Whether a step in doubt was done; `attempt` is the try in doubt. Changes nothing, but waits for what still runs.
     ///
     /// # Errors
     /// [`Failure`] where the question cannot be put.
-    async fn probe(&self, step: &Step, attempt: u32) -> Result<Verdict, Failure>;
+    async fn probe(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<Verdict, Failure>;
 
     /// Does it, and returns when it is proved done.
     ///

@@ -143,7 +143,7 @@ impl Effects for Simulated {
         }
     }
 
-    async fn probe(&self, step: &Step, _attempt: u32) -> Result<Verdict, Failure> {
+    async fn probe(&self, step: &Step, _attempt: u32, _telling: Telling<'_>) -> Result<Verdict, Failure> {
         let mut rehearsal = self.world.borrow().clone();
         let before = rehearsal.clone();
         // Done is what changes nothing when done again and has come about.

@@ -98,3 +98,8 @@ pub fn records(event: &Value, kind: &str, verb: &str) -> bool {
 pub fn does(event: &Value, verb: &str) -> bool {
     event["event"] == "doing" && event["step"].as_str().is_some_and(|step| step.ends_with(verb))
 }
+
+/// Whether an event says that the step that ends with `verb` is done, by this run or found so from the one before.
+pub fn is_done(event: &Value, verb: &str) -> bool {
+    records(event, "stepSucceeded", verb) || records(event, "stepFoundDone", verb)
+}
