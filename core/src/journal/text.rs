@@ -66,14 +66,14 @@ pub fn read(text: &[u8]) -> Result<Reading, ReadError> {
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let mut records = Vec::new();
     let mut link = String::new();
-    for (index, line) in text[..whole].split(|byte| *byte == b'\n').take_while(|_| whole > 0).enumerate() {
-        if line.is_empty() && index > 0 && records.len() == index {
-            // The piece after the last line feed.
-            break;
-        }
+    // Without its last line feed, so that every piece is a line; an empty one is no record.
+    let lines = whole.checked_sub(1).map(|end| text[..end].split(|byte| *byte == b'\n'));
+    for (index, line) in lines.into_iter().flatten().enumerate() {
         let number = index + 1;
-        let line = std::str::from_utf8(line).map_err(|error| ReadError::Record { line: number, reason: error.to_string() })?;
-        let record: Record = serde_json::from_str(line).map_err(|error| ReadError::Record { line: number, reason: error.to_string() })?;
+        let line =
+            std::str::from_utf8(line).map_err(|error| ReadError::Record { line: number, reason: error.to_string() })?;
+        let record: Record = serde_json::from_str(line)
+            .map_err(|error| ReadError::Record { line: number, reason: error.to_string() })?;
         if record.seq != index as u64 || record.previous != link {
             return Err(ReadError::Broken { line: number });
         }
@@ -81,4 +81,48 @@ pub fn read(text: &[u8]) -> Result<Reading, ReadError> {
         records.push(record);
     }
     Ok(Reading { records, whole, link })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(events: usize) -> String {
+        let (mut text, mut link) = (String::new(), String::new());
+        for count in 0..events {
+            let event = Event::StepStarted { step: format!("step-{count}").as_str().into(), attempt: 1 };
+            let (line, next) = write(count as u64, Timestamp::UNIX_EPOCH, &link, &event).unwrap();
+            text += &line;
+            link = next;
+        }
+        text
+    }
+
+    #[test]
+    fn nothing_and_a_torn_first_line_are_an_empty_journal() {
+        for text in ["", "{\"seq\":0"] {
+            let reading = read(text.as_bytes()).unwrap();
+            assert_eq!((reading.records.len(), reading.whole), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped() {
+        let text = journal(2);
+        let reading = read(format!("{text}{{\"seq\":2").as_bytes()).unwrap();
+        assert_eq!((reading.records.len(), reading.whole), (2, text.len()));
+    }
+
+    #[test]
+    fn an_empty_line_hides_nothing() {
+        let text = journal(3);
+        let lines: Vec<&str> = text.lines().collect();
+        for at in 0..=lines.len() {
+            let mut lines = lines.clone();
+            lines.insert(at, "");
+            let damaged = lines.join("\n") + "\n";
+            assert!(matches!(read(damaged.as_bytes()), Err(ReadError::Record { line, .. }) if line == at + 1), "{at}");
+        }
+        assert!(matches!(read(b"\n"), Err(ReadError::Record { line: 1, .. })));
+    }
 }
