@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::HostFacts;
+use crate::facts::{Fact, HostFacts, HostRecord};
 use crate::ids::{HostName, OperationId};
 
 /// A condition as data.
@@ -41,7 +41,9 @@ impl Guard {
     /// The host whose facts decide.
     pub fn host(&self) -> &HostName {
         match self {
-            Self::SameMachine { host, .. } | Self::NoForeignEtcdData { host, .. } | Self::NoOtherCluster { host, .. } => host,
+            Self::SameMachine { host, .. }
+            | Self::NoForeignEtcdData { host, .. }
+            | Self::NoOtherCluster { host, .. } => host,
         }
     }
 
@@ -56,23 +58,79 @@ impl Guard {
                 Some(now) => Err(format!("{host} is another machine now: machine-id {now}, planned for {machine_id}")),
                 None => Err(format!("the machine-id of {host} cannot be read")),
             },
-            Self::NoForeignEtcdData { host, initial_cluster_token } => {
-                if !facts.etcd_data.known().copied().unwrap_or(false) {
-                    return Ok(());
+            Self::NoForeignEtcdData { host, initial_cluster_token } => match &facts.etcd_data {
+                Fact::Known { value: false, .. } | Fact::Absent => Ok(()),
+                Fact::Known { value: true, .. } => match &facts.etcd_token {
+                    Fact::Known { value, .. } if value == initial_cluster_token => Ok(()),
+                    Fact::Known { .. } => Err(format!("{host} holds the data of another etcd in /var/lib/etcd")),
+                    Fact::Absent => {
+                        Err(format!("{host} holds etcd data in /var/lib/etcd and no manifest says whose it is"))
+                    }
+                    Fact::Unreadable { why } => {
+                        Err(format!("{host} holds etcd data in /var/lib/etcd and whose it is cannot be read: {why}"))
+                    }
+                },
+                Fact::Unreadable { why } => Err(format!("whether {host} holds etcd data cannot be read: {why}")),
+            },
+            Self::NoOtherCluster { host, cluster, operation } => match &facts.record {
+                Fact::Known { value, .. } if &value.cluster != cluster => {
+                    Err(format!("{host} belongs to cluster {}", value.cluster))
                 }
-                match facts.etcd_token.known() {
-                    Some(token) if token == initial_cluster_token => Ok(()),
-                    Some(_) => Err(format!("{host} holds the data of another etcd in /var/lib/etcd")),
-                    None => Err(format!("{host} holds etcd data in /var/lib/etcd and no manifest says whose it is")),
+                Fact::Known { value, .. } if &value.operation != operation => {
+                    Err(format!("{host} was claimed by operation {}", value.operation))
                 }
-            }
-            Self::NoOtherCluster { host, cluster, operation } => match facts.record.known() {
-                Some(record) if &record.cluster != cluster => Err(format!("{host} belongs to cluster {}", record.cluster)),
-                Some(record) if &record.operation != operation => {
-                    Err(format!("{host} was claimed by operation {}", record.operation))
+                Fact::Known { .. } | Fact::Absent => Ok(()),
+                Fact::Unreadable { why } => {
+                    Err(format!("whose {host} is cannot be read from {}: {why}", HostRecord::PATH))
                 }
-                _ => Ok(()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn known<T>(value: T) -> Fact<T> {
+        Fact::Known { value, at: Timestamp::UNIX_EPOCH }
+    }
+
+    fn etcd(data: Fact<bool>, token: Fact<String>) -> Result<(), String> {
+        let guard = Guard::NoForeignEtcdData { host: "cp1".into(), initial_cluster_token: "ours".into() };
+        guard.check(&HostFacts { etcd_data: data, etcd_token: token, ..HostFacts::default() })
+    }
+
+    fn record(record: Fact<HostRecord>) -> Result<(), String> {
+        let guard = Guard::NoOtherCluster { host: "cp1".into(), cluster: "lab".into(), operation: "7f3a".into() };
+        guard.check(&HostFacts { record, ..HostFacts::default() })
+    }
+
+    fn of(cluster: &str, operation: &str) -> Fact<HostRecord> {
+        let (cluster, operation) = (cluster.into(), operation.into());
+        known(HostRecord { cluster, operation, roles: Vec::new(), settled: false })
+    }
+
+    #[test]
+    fn etcd_data_is_ours_or_certainly_not_there() {
+        assert_eq!(etcd(known(false), Fact::Absent), Ok(()));
+        assert_eq!(etcd(Fact::Absent, Fact::Absent), Ok(()));
+        assert_eq!(etcd(known(true), known("ours".to_owned())), Ok(()));
+        assert!(etcd(known(true), known("theirs".to_owned())).is_err());
+        assert!(etcd(known(true), Fact::Absent).is_err());
+        assert!(etcd(known(true), Fact::unreadable("no permission")).unwrap_err().contains("no permission"));
+        assert!(etcd(Fact::unreadable("I/O error"), Fact::Absent).unwrap_err().contains("I/O error"));
+    }
+
+    #[test]
+    fn a_record_is_ours_or_certainly_not_there() {
+        assert_eq!(record(Fact::Absent), Ok(()));
+        assert_eq!(record(of("lab", "7f3a")), Ok(()));
+        assert!(record(of("other", "7f3a")).is_err());
+        assert!(record(of("lab", "beef")).is_err());
+        assert!(record(Fact::unreadable("`{` is not a value of its kind")).is_err());
+        assert!(record(Fact::default()).is_err(), "nobody looked");
     }
 }

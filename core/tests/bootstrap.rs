@@ -123,6 +123,22 @@ fn foreign_etcd_data_and_foreign_clusters_are_left_alone() {
 }
 
 #[test]
+fn what_cannot_be_read_is_not_harmless() {
+    let spec = spec(3, 1);
+    let mut facts = facts(&spec);
+    let mut first = bare(&"cp1".into());
+    first.etcd_data = Fact::unreadable("no permission");
+    let mut second = bare(&"cp2".into());
+    second.record = Fact::unreadable("`{` is not a value of its kind");
+    facts.hosts.insert("cp1".into(), known(first));
+    facts.hosts.insert("cp2".into(), known(second));
+    let outcome = outcome(&spec, &facts);
+    assert_eq!(codes(&outcome), ["HOST014", "HOST014"]);
+    let Outcome::Blocked { findings } = outcome else { panic!("it is blocked") };
+    assert!(findings.iter().all(|finding| finding.text.contains("cannot be read")), "{findings:#?}");
+}
+
+#[test]
 fn a_settled_cluster_needs_nothing() {
     let spec = spec(3, 2);
     let mut facts = facts(&spec);

@@ -32,7 +32,9 @@ fn plan() -> Plan {
     let mut desired = Desired::default();
     for host in &spec.hosts {
         let machine_id = Fact::Known { value: format!("id-of-{}", host.name), at: Timestamp::UNIX_EPOCH };
-        facts.hosts.insert(host.name.clone(), known(HostFacts { machine_id, ..HostFacts::default() }));
+        let etcd_data = Fact::Known { value: false, at: Timestamp::UNIX_EPOCH };
+        let bare = HostFacts { machine_id, etcd_data, record: Fact::Absent, ..HostFacts::default() };
+        facts.hosts.insert(host.name.clone(), known(bare));
         desired.hosts.insert(host.name.clone(), DesiredHost::default());
     }
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DesiredHost, Input};
-use crate::facts::{Fact, HostFacts, OsFamily};
+use crate::facts::{Fact, HostFacts, HostRecord, OsFamily};
 use crate::finding::{Finding, Severity, Subject};
 use crate::ids::HostName;
 use crate::spec::{Host, Role};
@@ -16,7 +16,9 @@ pub(super) fn findings(input: Input<'_>) -> Vec<Finding> {
             Some(Fact::Known { value, .. }) => one_host(input, host, value, &mut findings),
             other => {
                 let why = other.and_then(Fact::why).unwrap_or("nobody asked it");
-                findings.push(about(host, "HOST001", format!("{} cannot be reached: {why}", host.name)));
+                let mut finding = about(host, "HOST001", why.to_owned());
+                finding.hint = other.and_then(Fact::hint).map(str::to_owned);
+                findings.push(finding);
             }
         }
     }
@@ -61,26 +63,7 @@ fn one_host(input: Input<'_>, host: &Host, seen: &HostFacts, findings: &mut Vec<
                 .hint("run `systemd-machine-id-setup` on it: two clones with one identity cannot be told apart"),
         );
     }
-    match seen.record.known() {
-        Some(record) if record.cluster != input.spec.name => findings.push(
-            about(host, "HOST010", format!("{name} belongs to the cluster {}", record.cluster))
-                .hint("take it out of that cluster first, or use another host"),
-        ),
-        Some(record) if !record.settled => findings.push(
-            about(host, "HOST011", format!("{name} was claimed by operation {}, which has not finished", record.operation))
-                .hint(format!("go on with it:  kubewright ops resume {}", record.operation)),
-        ),
-        Some(_) => {}
-        None if seen.etcd_data.known() == Some(&true) => findings.push(
-            about(host, "HOST012", format!("{name} holds etcd data in /var/lib/etcd that no operation of ours made"))
-                .hint("look whose it is; kubewright never deletes etcd data"),
-        ),
-        None if seen.ca_fingerprint.known().is_some() => findings.push(
-            about(host, "HOST013", format!("{name} is part of a Kubernetes cluster already: it has /etc/kubernetes/pki/ca.crt"))
-                .hint("reset it with the tool that made it, or use another host"),
-        ),
-        None => {}
-    }
+    whose_it_is(input, host, seen, findings);
     if !seen.swap.known().is_none_or(Vec::is_empty)
         && input.desired.hosts.get(name).is_some_and(|desired| desired.preparation.swap_off)
     {
@@ -91,6 +74,53 @@ fn one_host(input: Input<'_>, host: &Host, seen: &HostFacts, findings: &mut Vec<
             Subject::Host(name.clone()),
             format!("{name}: swap is on ({devices}); it will be turned off and commented out in /etc/fstab"),
         ));
+    }
+}
+
+/// Only a host that certainly is nobody's, or ours, is built on.
+fn whose_it_is(input: Input<'_>, host: &Host, seen: &HostFacts, findings: &mut Vec<Finding>) {
+    let name = &host.name;
+    match &seen.record {
+        Fact::Known { value: record, .. } if record.cluster != input.spec.name => findings.push(
+            about(host, "HOST010", format!("{name} belongs to the cluster {}", record.cluster))
+                .hint("take it out of that cluster first, or use another host"),
+        ),
+        Fact::Known { value: record, .. } if !record.settled => findings.push(
+            about(
+                host,
+                "HOST011",
+                format!("{name} was claimed by operation {}, which has not finished", record.operation),
+            )
+            .hint(format!("go on with it:  kubewright ops resume {}", record.operation)),
+        ),
+        Fact::Known { .. } => {}
+        Fact::Unreadable { why } => findings.push(
+            about(host, "HOST014", format!("whose {name} is cannot be read from {}: {why}", HostRecord::PATH))
+                .hint("look at the file: it names the cluster that the host belongs to"),
+        ),
+        Fact::Absent => match &seen.etcd_data {
+            Fact::Known { value: true, .. } => findings.push(
+                about(
+                    host,
+                    "HOST012",
+                    format!("{name} holds etcd data in /var/lib/etcd that no operation of ours made"),
+                )
+                .hint("look whose it is; kubewright never deletes etcd data"),
+            ),
+            Fact::Unreadable { why } => findings.push(
+                about(host, "HOST014", format!("whether {name} holds etcd data cannot be read: {why}"))
+                    .hint("look into /var/lib/etcd on the host; kubewright never deletes etcd data"),
+            ),
+            Fact::Known { value: false, .. } | Fact::Absent if seen.ca_fingerprint.known().is_some() => findings.push(
+                about(
+                    host,
+                    "HOST013",
+                    format!("{name} is part of a Kubernetes cluster already: it has /etc/kubernetes/pki/ca.crt"),
+                )
+                .hint("reset it with the tool that made it, or use another host"),
+            ),
+            Fact::Known { value: false, .. } | Fact::Absent => {}
+        },
     }
 }
 
@@ -120,8 +150,12 @@ fn whole_or_bare(input: Input<'_>, findings: &mut Vec<Finding>) {
         if !is_settled(input, seen) {
             let kind = if host.is(Role::ControlPlane) { "control plane" } else { "worker" };
             findings.push(
-                about(host, "CONV001", format!("{} is a new {kind} of the running cluster {}", host.name, input.spec.name))
-                    .hint("this version builds clusters and does not add to them yet; leave the host out of the spec"),
+                about(
+                    host,
+                    "CONV001",
+                    format!("{} is a new {kind} of the running cluster {}", host.name, input.spec.name),
+                )
+                .hint("this version builds clusters and does not add to them yet; leave the host out of the spec"),
             );
         } else if let Some(desired) = input.desired.hosts.get(&host.name) {
             let different = differences(seen, desired);
