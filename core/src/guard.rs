@@ -66,11 +66,11 @@ impl Guard {
                     Fact::Absent => {
                         Err(format!("{host} holds etcd data in /var/lib/etcd and no manifest says whose it is"))
                     }
-                    Fact::Unreadable { why } => {
+                    Fact::Unreadable { why, .. } => {
                         Err(format!("{host} holds etcd data in /var/lib/etcd and whose it is cannot be read: {why}"))
                     }
                 },
-                Fact::Unreadable { why } => Err(format!("whether {host} holds etcd data cannot be read: {why}")),
+                Fact::Unreadable { why, .. } => Err(format!("whether {host} holds etcd data cannot be read: {why}")),
             },
             Self::NoOtherCluster { host, cluster, operation } => match &facts.record {
                 Fact::Known { value, .. } if &value.cluster != cluster => {
@@ -80,7 +80,7 @@ impl Guard {
                     Err(format!("{host} was claimed by operation {}", value.operation))
                 }
                 Fact::Known { .. } | Fact::Absent => Ok(()),
-                Fact::Unreadable { why } => {
+                Fact::Unreadable { why, .. } => {
                     Err(format!("whose {host} is cannot be read from {}: {why}", HostRecord::PATH))
                 }
             },

@@ -94,7 +94,7 @@ fn whose_it_is(input: Input<'_>, host: &Host, seen: &HostFacts, findings: &mut V
             .hint(format!("go on with it:  kubewright ops resume {}", record.operation)),
         ),
         Fact::Known { .. } => {}
-        Fact::Unreadable { why } => findings.push(
+        Fact::Unreadable { why, .. } => findings.push(
             about(host, "HOST014", format!("whose {name} is cannot be read from {}: {why}", HostRecord::PATH))
                 .hint("look at the file: it names the cluster that the host belongs to"),
         ),
@@ -107,7 +107,7 @@ fn whose_it_is(input: Input<'_>, host: &Host, seen: &HostFacts, findings: &mut V
                 )
                 .hint("look whose it is; kubewright never deletes etcd data"),
             ),
-            Fact::Unreadable { why } => findings.push(
+            Fact::Unreadable { why, .. } => findings.push(
                 about(host, "HOST014", format!("whether {name} holds etcd data cannot be read: {why}"))
                     .hint("look into /var/lib/etcd on the host; kubewright never deletes etcd data"),
             ),
