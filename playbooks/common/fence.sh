@@ -5,7 +5,8 @@
 #   FENCE         our number (not for read)
 #   HIGHEST       take: the highest number that any host told us
 #   HOLDER        take, renew: who we are, JSON on one line
-# Prints the record as it stands afterwards: the number, then the holder if there is one.
+# Prints the record as it stands afterwards: the number, then the holder if there is one. For read also `age SECONDS`,
+# how long ago the record was written by this host's own clock; 0 where there is none.
 # Ends with 0; 97 where the host has seen a higher number (or, for take, ours from somebody else); 98 when it cannot
 # be read or written.
 DIR=/var/lib/kubewright
@@ -48,6 +49,9 @@ store() {
 if [ "$ACTION" = read ]; then
 	load
 	show
+	# After the record: one that was replaced meanwhile is taken for younger than it is, never for older.
+	written=$(stat -c %Y "$DIR/fence" 2>/dev/null) && age=$(($(date +%s) - written)) || age=0
+	echo "age $age"
 	exit 0
 fi
 

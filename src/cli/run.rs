@@ -1,13 +1,10 @@
 //! Runs an operation under lock, mirror and live view. Shared by `apply` and `ops resume`.
 
-use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubewright_core::facts::lock::Holder;
 use kubewright_core::ids::HostName;
 use kubewright_core::journal::{self, Event};
-use kubewright_core::plan::Plan;
 use kubewright_core::quorum::majority;
 use kubewright_core::progress::News;
 use kubewright_core::spec::Role;
@@ -20,7 +17,7 @@ use crate::error::{Error, ErrorKind, ExitCode};
 use crate::exec::cancel::Cancel;
 use crate::exec::driver::{End, Run};
 use crate::exec::hands::Hands;
-use crate::exec::lock::{Lock, LockError};
+use crate::exec::lock::{self, Lock, LockError};
 use crate::exec::mirror::{Mirror, Origin};
 use crate::exec::{Breakage, Broken};
 use crate::kube::lease;
@@ -47,7 +44,8 @@ pub enum Approval {
 pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, forced: bool) -> Result<ExitCode, Error> {
     let Operation { plan, facts, journal, folder, secrets, lock: _held_until_the_end } = operation;
     let control_planes: Vec<HostName> = plan.spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
-    let lock = Lock::take(hosts.as_ref(), &control_planes, holder(world, &plan), world.clock.as_ref(), forced).await?;
+    let holder = lock::holder(&plan, world.operator(), world.clock.now());
+    let lock = Lock::take(hosts.as_ref(), &plan.spec, holder, forced).await?;
 
     let (notes, notices) = mpsc::unbounded_channel();
     let origin = Origin {
@@ -95,19 +93,6 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         }
         End::Stopped | End::Abandoned { .. } => Err(Error::stopped(&story)),
         End::Broken(broken) => Err(explain(&broken, &story).details(details)),
-    }
-}
-
-fn holder(world: &World, plan: &Plan) -> Holder {
-    let now = world.clock.now();
-    Holder {
-        operation: plan.operation.clone(),
-        cluster: plan.spec.name.clone(),
-        holder: world.operator(),
-        pid: process::id(),
-        since: now,
-        doing: "beginning".into(),
-        seen: now,
     }
 }
 
@@ -201,10 +186,13 @@ impl From<LockError> for Error {
         match error {
             LockError::Held(held) => held.into(),
             LockError::NoMajority { ref reasons, .. } => {
-                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
                 Self::new(ErrorKind::Blocked, "LOCK", error.to_string()).lines(reasons.iter().map(String::as_str))
             }
             LockError::Overtaken => Self::locked(error.to_string()),
+            LockError::Running { .. } => Self::locked(error.to_string())
+                .safe("nothing was changed; that work goes on by itself")
+                .next("wait for it to end, or stop it on its host: systemctl stop <unit>"),
+            LockError::Host(error) => error.into(),
         }
     }
 }

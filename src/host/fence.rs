@@ -1,7 +1,7 @@
 //! The lock on each host: a number that only grows, and who holds it. Whoever changes a host says its number, and a
 //! host that has seen a higher one refuses (DESIGN.md §3, "one writer").
 
-use kubewright_core::facts::lock::{Holder, Lock};
+use kubewright_core::facts::lock::{Holder, Lock, Seen};
 
 use crate::playbooks;
 use crate::ports::{Host, HostError, Lines, Output, Script, quiet};
@@ -44,14 +44,14 @@ pub async fn run_fenced(host: &dyn Host, fence: u64, script: &Script, lines: Lin
     }
 }
 
-/// What the host says about the lock.
+/// What the host says about the lock, and how old that is.
 ///
 /// # Errors
 /// [`HostError`].
-pub async fn read_lock(host: &dyn Host) -> Result<Lock, HostError> {
+pub async fn read_lock(host: &dyn Host) -> Result<Seen, HostError> {
     let script = Script::new("common/fence.sh", playbooks::FENCE).value("ACTION", "read");
     let output = host.run(&script, &mut quiet()).await?.success(host.name(), &script)?;
-    lock(host, &script, &output)
+    Seen::parse(&output.stdout).map_err(|error| unreadable(host, &script, error.to_string()))
 }
 
 /// Takes the lock with the number `next`, if the host has seen none above `highest`. The same again is no error: the

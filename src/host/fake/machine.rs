@@ -48,12 +48,20 @@ pub(super) struct Machine {
     boots: u32,
     pub(super) files: BTreeMap<String, (u32, Vec<u8>)>,
     pub(super) lock: Lock,
+    pub(super) lock_age: i64,
     units: BTreeMap<UnitName, Unit>,
 }
 
 impl Machine {
     pub(super) fn new(name: &HostName) -> Self {
-        Self { name: name.clone(), boots: 1, files: BTreeMap::new(), lock: Lock::default(), units: BTreeMap::new() }
+        Self {
+            name: name.clone(),
+            boots: 1,
+            files: BTreeMap::new(),
+            lock: Lock::default(),
+            lock_age: 0,
+            units: BTreeMap::new(),
+        }
     }
 
     pub(super) fn restart(&mut self) {
@@ -159,7 +167,8 @@ impl Machine {
             return Reply { status: REFUSED, stdout: self.lock_text(), stderr: String::new() };
         }
         match call.value("ACTION") {
-            "take" | "renew" => self.lock = Lock { fence: ours, holder },
+            "read" => return Reply::ok(format!("{}age {}\n", self.lock_text(), self.lock_age)),
+            "take" | "renew" => (self.lock, self.lock_age) = (Lock { fence: ours, holder }, 0),
             "release" if seen == ours => self.lock.holder = None,
             _ => {}
         }

@@ -214,6 +214,13 @@ impl FakeHosts {
         self.world().machines.get(&host.into()).map(|machine| machine.lock.clone()).unwrap_or_default()
     }
 
+    /// Sets a host's lock, written so many seconds ago.
+    pub fn put_lock(&self, host: impl Into<HostName>, lock: Lock, age_seconds: i64) {
+        if let Some(machine) = self.world().machines.get_mut(&host.into()) {
+            (machine.lock, machine.lock_age) = (lock, age_seconds);
+        }
+    }
+
     fn next_fault(&self, host: &HostName, script: &str) -> Option<Fault> {
         self.world().faults.get_mut(&(host.clone(), script.to_owned())).and_then(VecDeque::pop_front)
     }

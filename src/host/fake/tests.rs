@@ -19,6 +19,10 @@ fn holder(pid: u32) -> Holder {
         cluster: "lab".into(),
         holder: "ada@desk".into(),
         pid,
+        machine_id: None,
+        boot_id: None,
+        pid_namespace: None,
+        started: None,
         since: Timestamp::UNIX_EPOCH,
         doing: "x".into(),
         seen: Timestamp::UNIX_EPOCH,
@@ -114,7 +118,7 @@ async fn a_lower_fence_is_refused() {
     ));
     assert!(matches!(put_files(host, 1, &[RemoteFile::plain("/a", 0o644, "x")]).await, Err(HostError::Fenced { .. })));
     release_lock(host, 2).await.unwrap();
-    assert_eq!(read_lock(host).await.unwrap(), Lock { fence: 2, holder: None });
+    assert_eq!(read_lock(host).await.unwrap().lock, Lock { fence: 2, holder: None });
 }
 
 #[tokio::test]
@@ -145,7 +149,9 @@ async fn files_and_mirror_behave_as_on_hosts() {
     replace(host, 1, &operation, journal, b"aX").await.unwrap();
     replace(host, 1, &operation, journal, b"Y").await.unwrap();
     assert_eq!(fetch(host, &operation).await.unwrap().journal.unwrap(), b"Y");
-    let kept = |number: u32| hosts.files("cp1")[&format!("/var/lib/kubewright/ops/7f3a/journal.jsonl.fork-{number}")].1.clone();
+    let kept = |number: u32| {
+        hosts.files("cp1")[&format!("/var/lib/kubewright/ops/7f3a/journal.jsonl.fork-{number}")].1.clone()
+    };
     assert_eq!((kept(1), kept(2)), (b"abcde".to_vec(), b"aX".to_vec()));
     assert_eq!(list(host).await.unwrap()[0].journal, Some(1));
     take_lock(host, 1, 2, &holder(2)).await.unwrap();

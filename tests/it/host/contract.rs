@@ -29,6 +29,10 @@ fn holder(operation: &str) -> Holder {
         cluster: "contract".to_owned(),
         holder: "it's me@here".to_owned(),
         pid: 1,
+        machine_id: Some("0123".to_owned()),
+        boot_id: Some("4567".to_owned()),
+        pid_namespace: Some("pid:[1]".to_owned()),
+        started: Some(1),
         since: Timestamp::UNIX_EPOCH,
         doing: "a \"test\"".to_owned(),
         seen: Timestamp::UNIX_EPOCH,
@@ -41,11 +45,11 @@ async fn said(host: &dyn Host, text: &'static str) -> String {
 
 /// The lock: taken, refused, renewed, overtaken, given back. Ends with a fence above all it used, which it returns.
 pub async fn fence(host: &dyn Host) -> u64 {
-    let begin = read_lock(host).await.unwrap().fence;
+    let begin = read_lock(host).await.unwrap().lock.fence;
     let (first, second) = (holder("aaaa"), holder("bbbb"));
     assert_eq!(take_lock(host, begin, begin + 1, &first).await.unwrap(), Taken::Ours);
     assert_eq!(take_lock(host, begin, begin + 1, &first).await.unwrap(), Taken::Ours, "the same again");
-    assert_eq!(read_lock(host).await.unwrap().holder, Some(first.clone()));
+    assert_eq!(read_lock(host).await.unwrap().lock.holder, Some(first.clone()));
     match take_lock(host, begin, begin + 1, &second).await.unwrap() {
         Taken::Refused(lock) => assert_eq!((lock.fence, lock.holder), (begin + 1, Some(first.clone()))),
         Taken::Ours => panic!("two holders"),
@@ -60,11 +64,13 @@ pub async fn fence(host: &dyn Host) -> u64 {
     let refused = run_fenced(host, begin + 1, &script, &mut quiet()).await;
     assert!(matches!(refused, Err(HostError::Fenced { seen, .. }) if seen == begin + 2), "{refused:?}");
     release_lock(host, begin + 2).await.unwrap();
-    let lock = read_lock(host).await.unwrap();
+    let seen = read_lock(host).await.unwrap();
+    assert!((0..60).contains(&seen.age.as_secs()), "{:?}", seen.age);
+    let lock = seen.lock;
     assert_eq!((lock.fence, lock.holder), (begin + 2, None));
     // A host that was away when the lock was taken learns the number from the first script.
     assert_eq!(run_fenced(host, begin + 5, &script, &mut quiet()).await.unwrap().stdout, "never\n");
-    assert_eq!(read_lock(host).await.unwrap().fence, begin + 5);
+    assert_eq!(read_lock(host).await.unwrap().lock.fence, begin + 5);
     begin + 5
 }
 
