@@ -13,16 +13,20 @@ use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::names::Endpoint;
 use kubewright_certs::profile::{KubernetesVersion, Validity};
 use kubewright_core::ids::{HostName, OperationId};
+use kubewright_core::plan::hex;
 use kubewright_core::quorum::has_quorum;
 use kubewright_core::spec::{EncryptionAlgorithm, EndpointMode, Host, Role, Spec};
 use kubewright_manifests::{endpoint, network};
-use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::hands::Hands;
 use super::{Failure, Telling};
 use crate::host::files::{RemoteFile, put_files, read_files};
+use crate::ports::{HostError, Hosts};
+use crate::store::Secrets;
 
 /// Name of the bundle in the secret store.
 const BUNDLE: &str = "keys.json";
@@ -86,7 +90,8 @@ impl Keys {
 
     /// The text at a path that is the same on every host that has it.
     fn text(&self, path: &str) -> Result<&str, Failure> {
-        let mut texts = self.hosts.values().flatten().filter(|file| file.path == path).filter_map(|file| file.text.as_ref());
+        let mut texts =
+            self.hosts.values().flatten().filter(|file| file.path == path).filter_map(|file| file.text.as_ref());
         texts.next().map(|text| text.as_str()).ok_or_else(|| Failure::new(format!("the keys hold no {path}")))
     }
 
@@ -104,25 +109,98 @@ pub fn remote_path(operation: &OperationId) -> String {
     format!("/var/lib/kubewright/secrets/{operation}/{BUNDLE}")
 }
 
-/// The keys of this operation, if they were made: from this machine, else from any control plane.
+/// Keys as they were found, and the bytes that all copies are to have.
+struct Found {
+    keys: Keys,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Found {
+    fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, Failure> {
+        Ok(Self { keys: Keys::parse(&bytes)?, bytes })
+    }
+}
+
+/// The keys of this operation, if they were made. A copy on a control plane stands above the one on this machine.
 ///
 /// # Errors
-/// [`Failure`] where they exist and cannot be read.
+/// [`Failure`] where they exist and cannot be read, or where nobody can tell whether they exist.
 pub async fn find(hands: &Hands) -> Result<Option<Keys>, Failure> {
-    if let Some(bytes) = load(hands)? {
-        return Keys::parse(&bytes).map(Some);
-    }
+    Ok(look_up(hands).await?.map(|found| found.keys))
+}
+
+async fn look_up(hands: &Hands) -> Result<Option<Found>, Failure> {
+    let control_planes: Vec<&HostName> = hands.plan.spec.with_role(Role::ControlPlane).map(|host| &host.name).collect();
     let path = remote_path(&hands.plan.operation);
-    for host in hands.plan.spec.with_role(Role::ControlPlane) {
-        let Ok(connected) = hands.hosts.host(&host.name).await else { continue };
-        let Ok(found) = read_files(connected.as_ref(), &[&path]).await else { continue };
-        if let Some(file) = found.get(&path) {
-            let keys = Keys::parse(file.contents.expose_secret())?;
-            keep(hands, file.contents.expose_secret())?;
-            return Ok(Some(keys));
+    let there = ask(hands.hosts.as_ref(), &control_planes, &path).await?;
+    let here = load(&hands.secrets)?;
+    match (there, here) {
+        (Copies::Found(bytes), here) => {
+            // Ours may be from a try that came to nothing; theirs are what the cluster is made with.
+            if here.is_none_or(|here| *here != *bytes) {
+                keep(&hands.secrets, &bytes)?;
+            }
+            Found::new(bytes).map(Some)
+        }
+        (Copies::None | Copies::Unknown(_), Some(here)) => Found::new(here).map(Some),
+        (Copies::None, None) => Ok(None),
+        (Copies::Unknown(silent), None) => Err(Failure::new(format!(
+            "whether keys were made for this operation cannot be told: too few control planes answered\n{}",
+            silent.join("\n")
+        ))),
+    }
+}
+
+/// What the control planes say about the bundle.
+enum Copies {
+    /// It is there, the same wherever it is.
+    Found(Zeroizing<Vec<u8>>),
+    /// A majority answered and none has it. Keys that were ever used are on a majority.
+    None,
+    /// Too few answered; why the others did not.
+    Unknown(Vec<String>),
+}
+
+/// Asks all control planes at once.
+async fn ask(hosts: &dyn Hosts, control_planes: &[&HostName], path: &str) -> Result<Copies, Failure> {
+    let looks = join_all(control_planes.iter().map(|name| async move {
+        let host = hosts.host(name).await?;
+        let found = read_files(host.as_ref(), &[path]).await?.remove(path);
+        Ok::<_, HostError>((*name, found.map(|file| Zeroizing::new(file.contents.expose_secret().to_vec()))))
+    }))
+    .await;
+    let (mut answered, mut silent, mut copies) = (0, Vec::new(), Vec::new());
+    for look in looks {
+        match look {
+            Ok((name, copy)) => {
+                answered += 1;
+                copies.extend(copy.map(|bytes| (name, bytes)));
+            }
+            Err(error) => silent.push(error.to_string()),
         }
     }
-    Ok(None)
+    let mut holders: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, bytes) in &copies {
+        holders.entry(hex(&Sha256::digest(bytes))).or_default().push(name.as_str());
+    }
+    if holders.len() > 1 {
+        let told: Vec<String> =
+            holders.iter().map(|(digest, names)| format!("{} with SHA-256 {digest}", names.join(", "))).collect();
+        return Err(Failure {
+            hint: Some(format!(
+                "keys are used only once a majority of the control planes has them: look which those are, and remove {path} from the others"
+            )),
+            ..Failure::new(format!(
+                "the control planes hold different keys of this operation, and nobody can tell which are in use:\n{}",
+                told.join("\n")
+            ))
+        });
+    }
+    Ok(match copies.into_iter().next() {
+        Some((_, bytes)) => Copies::Found(bytes),
+        None if has_quorum(control_planes.len(), answered) => Copies::None,
+        None => Copies::Unknown(silent),
+    })
 }
 
 /// Makes the keys, unless they were made before, and puts a copy on the control planes.
@@ -130,8 +208,8 @@ pub async fn find(hands: &Hands) -> Result<Option<Keys>, Failure> {
 /// # Errors
 /// [`Failure`]; nothing uses them before this has succeeded.
 pub async fn make(hands: &Hands, keep_on: &[HostName], telling: Telling<'_>) -> Result<(), Failure> {
-    let keys = match find(hands).await? {
-        Some(keys) => keys,
+    let Found { keys, bytes } = match look_up(hands).await? {
+        Some(found) => found,
         None => {
             telling("making authorities, certificates and kubeconfigs");
             let pki = pki(&hands.plan.spec, hands.clock.now())?;
@@ -139,15 +217,18 @@ pub async fn make(hands: &Hands, keep_on: &[HostName], telling: Telling<'_>) -> 
             let files = tokio::task::spawn_blocking(move || issue(&pki))
                 .await
                 .map_err(|error| Failure::new(format!("making keys was cut short: {error}")))??;
-            Keys { hosts: files }
+            let keys = Keys { hosts: files };
+            let bytes = serde_json::to_vec(&keys)
+                .map_err(|error| Failure::new(format!("the keys cannot be written: {error}")))?;
+            let bytes = Zeroizing::new(bytes);
+            keep(&hands.secrets, &bytes)?;
+            Found { keys, bytes }
         }
     };
-    let mut bundle = SecretBox::new(Box::new(
-        serde_json::to_vec(&keys).map_err(|error| Failure::new(format!("the keys cannot be written: {error}")))?,
-    ));
-    keep(hands, bundle.expose_secret())?;
-    let text = SecretString::from(String::from_utf8_lossy(bundle.expose_secret()).into_owned());
-    bundle.expose_secret_mut().clear();
+    // As they are, not written anew: copies are compared byte by byte.
+    let text =
+        std::str::from_utf8(&bytes).map_err(|error| Failure::new(format!("the kept keys are no text: {error}")))?;
+    let text = SecretString::from(text);
     let path = remote_path(&hands.plan.operation);
     telling(&format!("{} files made; copies go to {} control planes", keys.count(), keep_on.len()));
     let kept = join_all(keep_on.iter().map(|name| {
@@ -160,19 +241,22 @@ pub async fn make(hands: &Hands, keep_on: &[HostName], telling: Telling<'_>) -> 
     .await;
     let copies = kept.iter().filter(|outcome| outcome.is_ok()).count();
     if !has_quorum(keep_on.len(), copies) {
-        return Err(kept.into_iter().find_map(Result::err).map_or_else(|| Failure::new("no control plane keeps the keys"), Failure::from));
+        return Err(kept
+            .into_iter()
+            .find_map(Result::err)
+            .map_or_else(|| Failure::new("no control plane keeps the keys"), Failure::from));
     }
     // Somebody else may have asked meanwhile and found the same keys.
     let _ = hands.keys.set(keys);
     Ok(())
 }
 
-fn load(hands: &Hands) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-    hands.secrets.load(BUNDLE).map_err(|error| Failure::new(error.to_string()))
+fn load(secrets: &Secrets) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    secrets.load(BUNDLE).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn keep(hands: &Hands, bytes: &[u8]) -> Result<(), Failure> {
-    hands.secrets.keep(BUNDLE, bytes).map_err(|error| Failure::new(error.to_string()))
+fn keep(secrets: &Secrets, bytes: &[u8]) -> Result<(), Failure> {
+    secrets.keep(BUNDLE, bytes).map_err(|error| Failure::new(error.to_string()))
 }
 
 fn issue(pki: &ClusterPki) -> Result<BTreeMap<HostName, Vec<KeptFile>>, Failure> {
@@ -186,7 +270,11 @@ fn issue(pki: &ClusterPki) -> Result<BTreeMap<HostName, Vec<KeptFile>>, Failure>
         path: file.path,
         mode: file.mode,
     };
-    Ok(files.hosts.into_iter().map(|(host, files)| (HostName::new(host), files.into_iter().map(kept).collect())).collect())
+    Ok(files
+        .hosts
+        .into_iter()
+        .map(|(host, files)| (HostName::new(host), files.into_iter().map(kept).collect()))
+        .collect())
 }
 
 /// What the certificates have to say, from the spec.
@@ -248,10 +336,14 @@ fn pki_host(spec: &Spec, host: &Host) -> Result<PkiHost, Failure> {
 fn split(url: &str) -> Result<Endpoint, Failure> {
     let bad = || Failure::new(format!("`{url}` is not an address of an API server"));
     let (host, port) = url.trim_start_matches("https://").rsplit_once(':').ok_or_else(bad)?;
-    Endpoint::new(host.trim_matches(['[', ']']), port.parse().map_err(|_| bad())?).map_err(|error| Failure::new(error.to_string()))
+    Endpoint::new(host.trim_matches(['[', ']']), port.parse().map_err(|_| bad())?)
+        .map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Minors and patches are small numbers; one that is not is no version we know anything about.
 fn small(number: u64) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }
+
+#[cfg(test)]
+mod tests;
