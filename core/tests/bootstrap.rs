@@ -10,7 +10,7 @@ use kubewright_core::journal::{self, Event, Status};
 use kubewright_core::plan::{Plan, Step, StepKind, Target, lint, waves};
 use kubewright_core::planner::{Desired, DesiredHost, Identity, Input, Outcome, bootstrap};
 use kubewright_core::sim::World;
-use kubewright_core::spec::{Spec, read};
+use kubewright_core::spec::{EncryptionAlgorithm, Spec, read};
 use proptest::prelude::*;
 
 fn spec(control_planes: usize, workers: usize) -> Spec {
@@ -22,7 +22,7 @@ fn spec(control_planes: usize, workers: usize) -> Spec {
         text += &format!("  - {{name: cp{index}, address: 10.77.0.{}, roles: [controlPlane, etcd]}}\n", 10 + index);
     }
     for index in 1..=workers {
-        text += &format!("  - {{name: w{index}, address: 10.77.0.{}, roles: [worker]}}\n", 20 + index);
+        text += &format!("  - {{name: w{index}, address: 10.77.{}.{}, roles: [worker]}}\n", index / 200, 20 + index % 200);
     }
     let reading = read("test.yaml", &text);
     reading.spec.unwrap_or_else(|| panic!("{:#?}", reading.findings))
@@ -189,6 +189,21 @@ fn what_reading_and_rendering_found_blocks_the_plan() {
     let input =
         Input { spec: &spec, facts: &facts, desired: &desired, findings: &findings, identity: &identity, tool_version: "0.0.0" };
     assert_eq!(codes(&bootstrap(input)), ["ART001"]);
+}
+
+#[test]
+fn the_time_for_keys_grows_with_hosts_and_algorithm() {
+    let deadline = |workers: usize, algorithm| {
+        let mut spec = spec(3, workers);
+        spec.certificates.encryption_algorithm = algorithm;
+        let Outcome::Plan(plan) = outcome(&spec, &facts(&spec)) else { panic!("no plan") };
+        plan.steps.iter().find(|step| matches!(step.kind, StepKind::MakeKeys { .. })).unwrap().deadline_seconds
+    };
+    // 103 files for 5 hosts took up to 16 s: there is room for a machine that is much slower.
+    assert!(deadline(2, EncryptionAlgorithm::Rsa2048) >= 60 + 2 * 16);
+    // Sixteen times the work for each key, forty times the hosts.
+    assert!(deadline(197, EncryptionAlgorithm::Rsa4096) >= 40 * 16 * 16 * 2);
+    assert!(deadline(197, EncryptionAlgorithm::EcdsaP256) < 600);
 }
 
 #[test]
