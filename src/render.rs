@@ -1,7 +1,7 @@
 //! What a spec comes to on each host: texts, downloads, images. Planning compares their digests, steps put them in
 //! place; both ask here, so that they cannot disagree.
 
-use kubewright_core::facts::{Facts, HostFacts};
+use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::plan::{Artefact, ArtefactKind, Image, Preparation};
 use kubewright_core::planner::{Desired, DesiredHost};
@@ -15,7 +15,10 @@ use crate::facts::{ImageQuestion, Questions};
 
 /// Debian packages that a node's own tools and kube-proxy's and the CNI's rules need (kubeadm's preflight list, and
 /// curl with certificates for downloads).
-const PACKAGES: [&str; 8] = ["ca-certificates", "conntrack", "curl", "ethtool", "iproute2", "iptables", "nftables", "socat"];
+const PACKAGES: [&str; 8] =
+    ["ca-certificates", "conntrack", "curl", "ethtool", "iproute2", "iptables", "nftables", "socat"];
+/// The program with which hosts ask mirrors and registries; without it they cannot be planned for.
+const CURL: &str = "curl";
 /// containerd's overlay file system, and bridged traffic seen by the packet filter.
 const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
 
@@ -71,14 +74,25 @@ pub fn desired(spec: &Spec, facts: &Facts) -> (Desired, Vec<Finding>) {
             findings.push(
                 Finding::new(
                     Severity::Blocks,
-                    "HOST004",
+                    "ART004",
                     Subject::Host(host.name.clone()),
-                    format!("{}: architecture {:?} has no Kubernetes binaries", host.name, seen.architecture.known()),
+                    match seen.architecture.known() {
+                        Some(name) => format!("no Kubernetes programs are published for its architecture, {name}"),
+                        None => "its architecture cannot be seen".to_owned(),
+                    },
                 )
                 .hint("amd64 and arm64 are supported"),
             );
             continue;
         };
+        if seen.versions.get(CURL).is_some_and(Fact::is_absent) {
+            // Without it the host could ask nobody: one finding instead of one for each program and image.
+            findings.push(
+                Finding::new(Severity::Blocks, "ART003", Subject::Host(host.name.clone()), "curl is not installed")
+                    .hint("apt-get install curl ca-certificates"),
+            );
+            continue;
+        }
         let preparation = preparation(spec, host, arch, seen, &mut findings);
         let files = expected_files(spec, host, seen);
         desired.hosts.insert(host.name.clone(), DesiredHost { preparation, files });
@@ -98,7 +112,10 @@ fn preparation(spec: &Spec, host: &Host, arch: Arch, seen: &HostFacts, findings:
                     Severity::Blocks,
                     "ART001",
                     Subject::Host(host.name.clone()),
-                    format!("{}: no checksum of {} {} from {}: {why}", host.name, artefact.name, artefact.version, artefact.checksum.url),
+                    format!(
+                        "no checksum of {} {} from {}: {why}",
+                        artefact.name, artefact.version, artefact.checksum.url
+                    ),
                 )
                 .hint("check the version and `artefacts.mirror` in the spec, and that the host reaches that address"),
             );
@@ -129,7 +146,7 @@ fn preparation(spec: &Spec, host: &Host, arch: Arch, seen: &HostFacts, findings:
                         Severity::Blocks,
                         "ART002",
                         Subject::Host(host.name.clone()),
-                        format!("{}: the registry does not offer {reference}: {why}", host.name),
+                        format!("the registry does not offer {reference}: {why}"),
                     )
                     .hint("check `artefacts.registryMirrors` in the spec, and that the host reaches the registry"),
                 );

@@ -103,7 +103,7 @@ fn the_table_of_codes_is_complete() {
     for area in AREAS {
         let known: BTreeSet<String> = area.codes.iter().map(|code| code.code.to_owned()).collect();
         let mut used = BTreeSet::new();
-        for source in area.sources.iter().flat_map(|folder| files(&root().join(folder), "rs")) {
+        for source in area.sources.iter().flat_map(|place| sources(&root().join(place))) {
             used.extend(quoted_codes(&fs::read_to_string(source).unwrap()));
         }
         assert_eq!(used, known, "{}", area.title);
@@ -112,6 +112,35 @@ fn the_table_of_codes_is_complete() {
             assert!(all.insert(code.code), "{} stands twice", code.code);
         }
     }
+}
+
+#[test]
+fn no_source_uses_a_code_that_is_in_no_table() {
+    for source in ["core/src", "src", "manifests/src"].iter().flat_map(|folder| files(&root().join(folder), "rs")) {
+        for code in quoted_codes(&fs::read_to_string(&source).unwrap()) {
+            assert!(codes::lookup(&code).is_some(), "{}: {code}", source.display());
+        }
+    }
+}
+
+#[test]
+fn the_page_about_findings_is_written_from_the_table() {
+    is_current("findings.md", &codes::page());
+}
+
+/// A page of the reference is what the code says now.
+fn is_current(name: &str, page: &str) {
+    let path = root().join("docs/reference").join(name);
+    if std::env::var_os("KUBEWRIGHT_UPDATE_DOCS").is_some() {
+        fs::write(&path, page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, page, "KUBEWRIGHT_UPDATE_DOCS=1 cargo test writes it anew");
+}
+
+/// The file itself, or all below a folder.
+fn sources(place: &Path) -> Vec<PathBuf> {
+    if place.is_file() { vec![place.to_owned()] } else { files(place, "rs") }
 }
 
 /// String literals that are a code: two to five capitals and three digits.

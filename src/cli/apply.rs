@@ -14,6 +14,7 @@ use super::run::{self, Approval};
 use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::ports::Hosts;
+use crate::report::plan::Run;
 use crate::report::{self, Paint};
 
 /// Make the cluster what the spec says
@@ -32,6 +33,11 @@ pub struct Apply {
 
 impl Apply {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
+        // Said before anything is contacted, and whatever there is to do: a script that lacks --yes fails the first time.
+        if !world.yes && !world.is_interactive() {
+            return Err(Error::usage("nobody can be asked here whether to run the plan; nothing was contacted")
+                .next("add --yes, or look first: kubewright plan"));
+        }
         let (plan, facts, hosts) = match &self.plan {
             Some(path) => saved(world, path).await?,
             None => match self.planned(world).await? {
@@ -40,7 +46,7 @@ impl Apply {
             },
         };
         self.check_consent(&plan)?;
-        match approve(world, &plan)? {
+        match approve(world)? {
             Approval::Given => {}
             Approval::Refused => {
                 report::note("nothing was changed");
@@ -62,7 +68,8 @@ impl Apply {
             }
             Outcome::Plan(plan) => {
                 if !world.json {
-                    let around = report::plan::Around { facts: Some(planned.seeing), file: &self.file.to_string_lossy() };
+                    let around =
+                        report::plan::Around { facts: Some(planned.seeing), run: Run::Spec(&self.file), steps: false };
                     report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
                 }
                 Ok(Some((*plan, planned.facts, planned.hosts)))
@@ -87,7 +94,12 @@ async fn saved(world: &World, path: &Path) -> Result<(plan::Plan, Facts, Arc<dyn
     let plan: plan::Plan = serde_json::from_slice(&text)
         .map_err(|error| Error::usage(format!("{} is no plan of kubewright: {error}", path.display())))?;
     if plan.format > plan::FORMAT {
-        return Err(Error::usage(format!("{} has format {}; this kubewright knows {}", path.display(), plan.format, plan::FORMAT)));
+        return Err(Error::usage(format!(
+            "{} has format {}; this kubewright knows {}",
+            path.display(),
+            plan.format,
+            plan::FORMAT
+        )));
     }
     let wrong = plan::lint(&plan);
     if !wrong.is_empty() {
@@ -100,21 +112,15 @@ async fn saved(world: &World, path: &Path) -> Result<(plan::Plan, Facts, Arc<dyn
         return Err(Error::moved(moved.join("; ")));
     }
     if !world.json {
-        let around = report::plan::Around { facts: None, file: &path.to_string_lossy() };
+        let around = report::plan::Around { facts: None, run: Run::Saved(path), steps: false };
         report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
     }
     Ok((plan, facts, hosts))
 }
 
-fn approve(world: &World, plan: &plan::Plan) -> Result<Approval, Error> {
+fn approve(world: &World) -> Result<Approval, Error> {
     if world.yes {
         return Ok(Approval::Given);
-    }
-    if !world.is_interactive() {
-        return Err(Error::usage(format!(
-            "{} steps wait for a yes, and nobody can be asked here: add --yes",
-            plan.steps.len()
-        )));
     }
     let answer = dialoguer::Confirm::new()
         .with_prompt("Run it now?")

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use kubewright_core::spec::template::{Template, TemplateHost};
 
-use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::{report, store};
 
@@ -32,7 +31,7 @@ pub struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self, _world: &World) -> Result<ExitCode, Error> {
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
         let text = Template {
             name: self.name,
             version: self.kubernetes,

@@ -20,7 +20,7 @@ use crate::error::{Error, ExitCode};
 use crate::report;
 use world::World;
 
-/// Builds, upgrades, repairs and restores Kubernetes clusters over SSH.
+/// Builds highly available Kubernetes clusters on your own machines, over SSH.
 ///
 /// Every command plans before it acts, says what it waits for, and goes on exactly where it stopped.
 #[derive(Debug, Parser)]
@@ -34,6 +34,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// How to print: text for people, json for machines (one value or event a line)
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
@@ -89,24 +90,30 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Error> {
+    let Global { output, yes, .. } = cli.global;
+    let json = output == Output::Json;
+    // The first four need neither hosts nor a home.
+    match cli.command {
+        Command::Init(command) => command.run(),
+        Command::Validate(command) => command.run(json),
+        Command::Version(command) => command.run(json),
+        Command::Completions(command) => command.run(),
+        Command::Plan(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Apply(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Status(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Ops(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Kubeconfig(command) => within(output, yes, async |world| command.run(world).await),
+    }
+}
+
+/// Runs a command that may contact hosts or keep something.
+fn within(output: Output, yes: bool, command: impl AsyncFnOnce(&World) -> Result<ExitCode, Error>) -> Result<ExitCode, Error> {
+    let world = World::new(output, yes)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::internal(format!("no threads to work with: {error}")))?;
-    let world = World::new(cli.global.output, cli.global.yes)?;
-    let outcome = runtime.block_on(async {
-        match cli.command {
-            Command::Init(command) => command.run(&world),
-            Command::Validate(command) => command.run(&world),
-            Command::Plan(command) => command.run(&world).await,
-            Command::Apply(command) => command.run(&world).await,
-            Command::Status(command) => command.run(&world).await,
-            Command::Ops(command) => command.run(&world).await,
-            Command::Kubeconfig(command) => command.run(&world).await,
-            Command::Version(command) => command.run(&world),
-            Command::Completions(command) => command.run(),
-        }
-    });
+    let outcome = runtime.block_on(command(&world));
     // A thread that still makes keys must not hold up a process that was told to stop.
     runtime.shutdown_background();
     outcome

@@ -7,6 +7,7 @@ use kubewright_core::planner::Outcome;
 use super::planning;
 use super::world::World;
 use crate::error::{Error, ExitCode};
+use crate::report::plan::Run;
 use crate::report::{self, Paint};
 use crate::store;
 
@@ -19,6 +20,9 @@ pub struct Plan {
     /// Save the plan for `kubewright apply PLAN`
     #[arg(long, short = 'o', value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Show every step with its reason
+    #[arg(long)]
+    steps: bool,
 }
 
 impl Plan {
@@ -31,15 +35,16 @@ impl Plan {
                 Ok(ExitCode::NothingToDo)
             }
             Outcome::Plan(plan) => {
-                if let Some(path) = self.out {
+                if let Some(path) = &self.out {
                     let text = serde_json::to_vec_pretty(&plan)?;
-                    store::write_atomically(&path, &text, 0o600).map_err(|error| Error::io(&path, error))?;
-                    report::note(&format!("saved {0}; run it:  kubewright apply {0}", path.display()));
+                    store::write_atomically(path, &text, 0o600).map_err(|error| Error::io(path, error))?;
+                    report::note(&format!("saved {}", path.display()));
                 }
                 if world.json {
-                    report::print(&(report::plan::json(&plan)? + "\n"))?;
+                    report::print_json(&plan)?;
                 } else {
-                    let around = report::plan::Around { facts: Some(planned.seeing), file: &self.file.to_string_lossy() };
+                    let run = self.out.as_ref().map_or(Run::Spec(&self.file), |path| Run::Saved(path));
+                    let around = report::plan::Around { facts: Some(planned.seeing), run, steps: self.steps };
                     report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
                 }
                 Ok(ExitCode::ChangesPending)
@@ -49,9 +54,15 @@ impl Plan {
 }
 
 /// Says that there is nothing to do.
-pub(super) fn nothing(world: &World, cluster: &str, findings: &[kubewright_core::finding::Finding]) -> Result<(), Error> {
+pub(super) fn nothing(
+    world: &World,
+    cluster: &str,
+    findings: &[kubewright_core::finding::Finding],
+) -> Result<(), Error> {
     if world.json {
-        return report::print_json(&serde_json::json!({ "event": "nothingToDo", "cluster": cluster, "findings": findings }));
+        return report::print_json(
+            &serde_json::json!({ "event": "nothingToDo", "cluster": cluster, "findings": findings }),
+        );
     }
     report::print(&report::plan::findings(findings, Paint::stdout()))?;
     report::print(&format!("{cluster} is as the spec says; nothing to do.\n"))

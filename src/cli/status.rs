@@ -32,7 +32,8 @@ impl Status {
         let hosts = world.connect(&spec)?;
         let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
         let questions = Questions::default();
-        let (facts, admin) = tokio::join!(gather(hosts.as_ref(), &names, &questions), admin_conf(&spec, hosts.as_ref()));
+        let (facts, admin) =
+            tokio::join!(gather(hosts.as_ref(), &names, &questions), admin_conf(&spec, hosts.as_ref()));
         let mut status = from_facts(&spec, &facts);
         match admin {
             Ok(admin) => {
@@ -62,7 +63,7 @@ fn from_facts(spec: &Spec, facts: &Facts) -> ClusterStatus {
     for host in &spec.hosts {
         let Some(seen) = facts.host(&host.name) else {
             let why = facts.hosts.get(&host.name).and_then(|fact| fact.why()).unwrap_or("no answer");
-            status.remarks.push(format!("{} cannot be reached: {why}", host.name));
+            status.remarks.push(format!("{}: {why}", host.name));
             continue;
         };
         match seen.record.known() {
@@ -71,7 +72,10 @@ fn from_facts(spec: &Spec, facts: &Facts) -> ClusterStatus {
             }
             Some(record) if !record.settled => {
                 status.operation = Some(record.operation.clone());
-                status.remarks.push(format!("{} was claimed by operation {}, which has not finished", host.name, record.operation));
+                status.remarks.push(format!(
+                    "{} was claimed by operation {}, which has not finished",
+                    host.name, record.operation
+                ));
             }
             Some(record) => status.operation = Some(record.operation.clone()),
             None => status.remarks.push(format!("{} is bare: no operation of ours was finished on it", host.name)),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::world::World;
+use super::world::Loaded;
 use crate::error::{Error, ExitCode};
 use crate::report::{self, Paint, diagnostics};
 
@@ -15,16 +15,21 @@ pub struct Validate {
 }
 
 impl Validate {
-    pub(super) fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let loaded = world.load(&self.file)?;
-        if world.json {
+    pub(super) fn run(self, json: bool) -> Result<ExitCode, Error> {
+        let loaded = Loaded::read(&self.file)?;
+        if json {
             report::print_json(&serde_json::json!({ "findings": loaded.findings, "spec": loaded.spec }))?;
             return Ok(ExitCode::Done);
         }
         if !loaded.findings.is_empty() {
             report::print(&diagnostics::draw(&loaded.source, &loaded.findings, Paint::stdout()))?;
         }
-        report::print(&format!("{} is valid: {} hosts, Kubernetes {}\n", self.file.display(), loaded.spec.hosts.len(), loaded.spec.kubernetes.version))?;
+        report::print(&format!(
+            "{} is valid: {} hosts, Kubernetes {}\n",
+            self.file.display(),
+            loaded.spec.hosts.len(),
+            loaded.spec.kubernetes.version
+        ))?;
         Ok(ExitCode::Done)
     }
 }

@@ -1,6 +1,5 @@
 //! `kubewright version`.
 
-use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::report;
 
@@ -9,12 +8,16 @@ use crate::report;
 pub struct Version {}
 
 impl Version {
-    pub(super) fn run(self, world: &World) -> Result<ExitCode, Error> {
+    pub(super) fn run(self, json: bool) -> Result<ExitCode, Error> {
         let minors: Vec<String> = kubewright_core::version::PROVEN.iter().map(ToString::to_string).collect();
-        if world.json {
+        if json {
             report::print_json(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "provenMinors": minors }))?;
         } else {
-            report::print(&format!("kubewright {}\nKubernetes {} proved\n", env!("CARGO_PKG_VERSION"), minors.join(", ")))?;
+            report::print(&format!(
+                "kubewright {}\nKubernetes {} proved\n",
+                env!("CARGO_PKG_VERSION"),
+                minors.join(", ")
+            ))?;
         }
         Ok(ExitCode::Done)
     }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::store::Operations;
 /// Password for sudo on hosts whose user needs one.
 const SUDO_PASSWORD: &str = "KUBEWRIGHT_SUDO_PASSWORD";
 
-/// What every command works with.
+/// What every command works with that may contact hosts or keep something.
 pub struct World {
     /// Whether machines read our output.
     pub json: bool,
@@ -41,6 +41,28 @@ pub struct Loaded {
     pub source: Source,
     /// What does not block.
     pub findings: Vec<kubewright_core::finding::Finding>,
+}
+
+impl Loaded {
+    /// Reads and validates a spec file; nothing else of this machine is needed for it.
+    ///
+    /// # Errors
+    /// With every finding drawn on its line, where one of them blocks.
+    pub fn read(file: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(file).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::io(file, error).next(format!("kubewright init -o {}", file.display())),
+            ErrorKind::InvalidData => Error::usage(format!("{} is not text in UTF-8", file.display())).code("FILE"),
+            _ => Error::io(file, error),
+        })?;
+        let Reading { spec, source, findings } = read(&file.to_string_lossy(), &text);
+        match spec {
+            Some(spec) if worst(&findings) != Some(Severity::Blocks) => Ok(Self { spec, source, findings }),
+            _ => {
+                let drawn = diagnostics::draw(&source, &findings, Paint::stderr());
+                Err(Error::spec(findings, drawn))
+            }
+        }
+    }
 }
 
 impl World {
@@ -68,24 +90,12 @@ impl World {
         !self.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Reads and validates a spec file.
+    /// As [`Loaded::read`].
     ///
     /// # Errors
-    /// With every finding drawn on its line, where one of them blocks.
+    /// Those of [`Loaded::read`].
     pub fn load(&self, file: &Path) -> Result<Loaded, Error> {
-        let text = fs::read_to_string(file).map_err(|error| {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let error = Error::io(file, error);
-            if missing { error.next("kubewright init > cluster.yaml") } else { error }
-        })?;
-        let Reading { spec, source, findings } = read(&file.to_string_lossy(), &text);
-        match spec {
-            Some(spec) if worst(&findings) != Some(Severity::Blocks) => Ok(Loaded { spec, source, findings }),
-            _ => {
-                let drawn = diagnostics::draw(&source, &findings, Paint::stderr());
-                Err(Error::spec(findings, drawn))
-            }
-        }
+        Loaded::read(file)
     }
 
     /// Connections to the hosts of a spec; made on first use.
@@ -93,7 +103,8 @@ impl World {
     /// # Errors
     /// Where no folder for control sockets can be made.
     pub fn connect(&self, spec: &Spec) -> Result<Arc<dyn Hosts>, Error> {
-        let hosts = SshHosts::of_spec(spec, self.sudo_password.as_ref()).map_err(|error| Error::io(&env::temp_dir(), error))?;
+        let hosts =
+            SshHosts::of_spec(spec, self.sudo_password.as_ref()).map_err(|error| Error::io(&env::temp_dir(), error))?;
         Ok(Arc::new(hosts))
     }
 

@@ -6,7 +6,7 @@ use kubewright_core::facts::{Exchange, Fact, Facts, HostFacts};
 use kubewright_core::ids::HostName;
 
 use crate::playbooks;
-use crate::ports::{Hosts, Script, quiet};
+use crate::ports::{HostError, Hosts, Script, quiet};
 
 /// What hosts are to find out besides looking at themselves, so that planning needs no second trip.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub async fn gather(hosts: &dyn Hosts, names: &[HostName], questions: &Questions
 async fn ask(hosts: &dyn Hosts, name: &HostName, script: &Script) -> Fact<HostFacts> {
     let host = match hosts.host(name).await {
         Ok(host) => host,
-        Err(error) => return Fact::unreadable(explained(&error)),
+        Err(error) => return unreadable(&error),
     };
     let sent = Timestamp::now();
     let output = host.run(script, &mut quiet()).await.and_then(|output| output.success(name, script));
@@ -57,13 +57,27 @@ async fn ask(hosts: &dyn Hosts, name: &HostName, script: &Script) -> Fact<HostFa
     match output {
         Ok(output) => match HostFacts::parse(&output.stdout, Exchange { sent, received }) {
             Ok(value) => Fact::Known { value, at: received },
-            Err(error) => Fact::unreadable(format!("{name}: its facts cannot be read: {error}")),
+            Err(error) => Fact::unreadable(format!("its facts cannot be read: {error}")),
         },
-        Err(error) => Fact::unreadable(explained(&error)),
+        Err(error) => unreadable(&error),
     }
 }
 
-/// An error with what to do about it, since a fact has but one text.
-fn explained(error: &crate::ports::HostError) -> String {
-    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
+/// The reason in words to which whoever shows it puts the host's name.
+fn unreadable(error: &HostError) -> Fact<HostFacts> {
+    let why = match error {
+        // ssh's own words are often "connect to host ADDRESS port PORT: …".
+        HostError::Connect { reason, .. } if reason.starts_with("connect to ") => format!("cannot {reason}"),
+        HostError::Connect { address, reason, .. } => format!("cannot connect to {address}: {reason}"),
+        HostError::Sudo { reason, .. } => format!("sudo refused: {reason}"),
+        HostError::Lost { script, reason, .. } => format!("the connection was lost during {script}: {reason}"),
+        HostError::Answer { script, reason, .. } => format!("{script} gave an answer that cannot be read: {reason}"),
+        HostError::Failed { script, status, stderr, .. } => {
+            let last = stderr.lines().rfind(|line| !line.trim().is_empty());
+            let last = last.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+            format!("{script} ended with status {status}{last}")
+        }
+        HostError::Fenced { .. } | HostError::Value { .. } => error.to_string(),
+    };
+    Fact::Unreadable { why, hint: error.hint().map(str::to_owned) }
 }

@@ -1,6 +1,7 @@
 //! A plan for whoever has to say yes to it: what, where, with which findings, how long. The steps one by one on
 //! request; all of it as JSON for machines.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kubewright_core::finding::{Finding, Severity, Subject};
@@ -10,15 +11,25 @@ use kubewright_core::summary::Outline;
 use super::Paint;
 use super::quantity::{about, count, took};
 use super::text::{clean, pad, width, wrap};
-use crate::error::Error;
 
 /// What the plan itself does not know.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Around<'a> {
     /// How long gathering facts took.
     pub facts: Option<Duration>,
-    /// The spec's file, or the plan's own (`.json`), for the command that runs it; may be empty.
-    pub file: &'a str,
+    /// Where it can be run from.
+    pub run: Run<'a>,
+    /// Whether every step is shown with its reason.
+    pub steps: bool,
+}
+
+/// Where a plan can be run from.
+#[derive(Clone, Copy, Debug)]
+pub enum Run<'a> {
+    /// Made anew from this spec.
+    Spec(&'a Path),
+    /// As it was saved in this file.
+    Saved(&'a Path),
 }
 
 /// Width of the labels `facts` and `findings`.
@@ -40,11 +51,13 @@ pub fn text(plan: &Plan, around: &Around<'_>, paint: Paint) -> String {
         text.push('\n');
     }
     text.push_str(&phases(&outline, paint));
-    let run = match around.file {
-        "" => "kubewright apply".to_owned(),
-        // A saved plan is JSON and given as it is; a spec has its option.
-        plan if plan.ends_with(".json") => format!("kubewright apply {plan}"),
-        spec => format!("kubewright apply -f {spec}"),
+    if around.steps {
+        text.push('\n');
+        text.push_str(&steps(plan, paint));
+    }
+    let run = match around.run {
+        Run::Spec(file) => format!("kubewright apply -f {}", file.display()),
+        Run::Saved(file) => format!("kubewright apply {}", file.display()),
     };
     text.push_str(&format!(
         "\n  {}, {}.  Nothing was changed.  Run it:  {}\n",
@@ -127,21 +140,19 @@ fn severity(severity: Severity, word: &str, paint: Paint) -> String {
     }
 }
 
-/// Every step with its reason, for a reader who wants to see all; ends with a line break.
-pub fn steps(plan: &Plan, paint: Paint) -> String {
+/// Every step with its reason, in the order of the plan.
+fn steps(plan: &Plan, paint: Paint) -> String {
     let widest = plan.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or_default();
-    plan.steps
-        .iter()
-        .map(|step| format!("  {}  {}\n", paint.strong(&pad(step.id.as_str(), widest)), clean(&step.why)))
-        .collect()
-}
-
-/// The plan itself, as one JSON document.
-///
-/// # Errors
-/// Only where a value of the spec cannot be written as JSON, which reading it from YAML rules out.
-pub fn json(plan: &Plan) -> Result<String, Error> {
-    Ok(serde_json::to_string_pretty(plan)?)
+    let room = paint.columns().saturating_sub(widest + 4).max(30);
+    let mut text = String::new();
+    for step in &plan.steps {
+        let mut label = paint.strong(&pad(step.id.as_str(), widest));
+        for piece in wrap(&clean(&step.why), room) {
+            text.push_str(&format!("  {label}  {piece}\n"));
+            label = " ".repeat(widest);
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -152,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_plan_in_a_few_lines() {
-        let around = Around { facts: Some(Duration::from_millis(912)), file: "cluster.yaml" };
+        let around =
+            Around { facts: Some(Duration::from_millis(912)), run: Run::Spec(Path::new("cluster.yaml")), steps: false };
         insta::assert_snapshot!(text(&sample::plan(), &around, Paint::none()));
     }
 
@@ -160,23 +172,23 @@ mod tests {
     fn without_findings_there_is_no_gap() {
         let mut plan = sample::plan();
         plan.findings.clear();
-        insta::assert_snapshot!(text(&plan, &Around::default(), Paint::none()));
+        let around = Around { facts: None, run: Run::Spec(Path::new("cluster.yaml")), steps: false };
+        insta::assert_snapshot!(text(&plan, &around, Paint::none()));
     }
 
     #[test]
     fn findings_come_worst_first() {
         let mut plan = sample::plan();
         plan.findings.push(
-            Finding::new(Severity::Blocks, "PDB002", Subject::Cluster, "db/postgres can never be evicted")
-                .hint("replicas 2, or maxUnavailable 1"),
+            Finding::new(Severity::Blocks, "NET003", Subject::Cluster, "pod and service networks overlap")
+                .hint("10.244.0.0/16 is free on all hosts"),
         );
         insta::assert_snapshot!(findings(&plan.findings, Paint::none()));
     }
 
     #[test]
-    fn the_json_is_the_plan() {
-        let plan = sample::plan();
-        let back: Plan = serde_json::from_str(&json(&plan).unwrap()).unwrap();
-        assert_eq!(back, plan);
+    fn a_saved_plan_with_every_step() {
+        let around = Around { facts: None, run: Run::Saved(Path::new("lab.plan")), steps: true };
+        insta::assert_snapshot!(text(&sample::plan(), &around, Paint::none()));
     }
 }

@@ -35,13 +35,16 @@ pub enum Fact<T> {
     Unreadable {
         /// Why not.
         why: String,
+        /// What to do about it, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
 }
 
 impl<T> Fact<T> {
     /// Something that could not be seen.
     pub fn unreadable(why: impl Into<String>) -> Self {
-        Self::Unreadable { why: why.into() }
+        Self::Unreadable { why: why.into(), hint: None }
     }
 
     /// The value, where it is known.
@@ -55,7 +58,15 @@ impl<T> Fact<T> {
     /// Why it could not be seen, where that is so.
     pub fn why(&self) -> Option<&str> {
         match self {
-            Self::Unreadable { why } => Some(why),
+            Self::Unreadable { why, .. } => Some(why),
+            Self::Known { .. } | Self::Absent => None,
+        }
+    }
+
+    /// What to do so that it can be seen, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable { hint, .. } => hint.as_deref(),
             Self::Known { .. } | Self::Absent => None,
         }
     }
@@ -70,7 +81,7 @@ impl<T> Fact<T> {
         match self {
             Self::Known { value, at } => Fact::Known { value: part(value), at },
             Self::Absent => Fact::Absent,
-            Self::Unreadable { why } => Fact::Unreadable { why },
+            Self::Unreadable { why, hint } => Fact::Unreadable { why, hint },
         }
     }
 
@@ -79,7 +90,7 @@ impl<T> Fact<T> {
         match self {
             Self::Known { value, at } => Fact::Known { value, at: *at },
             Self::Absent => Fact::Absent,
-            Self::Unreadable { why } => Fact::Unreadable { why: why.clone() },
+            Self::Unreadable { why, hint } => Fact::Unreadable { why: why.clone(), hint: hint.clone() },
         }
     }
 }

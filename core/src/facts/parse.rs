@@ -204,10 +204,10 @@ impl<T> Fact<T> {
         match self {
             Self::Known { value, at } => match read(value) {
                 Ok(value) => Fact::Known { value, at },
-                Err(why) => Fact::Unreadable { why },
+                Err(why) => Fact::unreadable(why),
             },
             Self::Absent => Fact::Absent,
-            Self::Unreadable { why } => Fact::Unreadable { why },
+            Self::Unreadable { why, hint } => Fact::Unreadable { why, hint },
         }
     }
 }

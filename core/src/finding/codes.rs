@@ -2,7 +2,7 @@
 //! from this table, and a test holds the sources of each area against it. `NODE` is a machine in the file, `HOST` a
 //! machine that was looked at.
 
-use super::Severity::{self, Blocks, NeedsConsent, Warns};
+use super::Severity::{self, Blocks, Info, NeedsConsent, Warns};
 
 /// One code. Codes are forever: a meaning that goes leaves its number unused.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +20,16 @@ pub struct Code {
 pub struct Area {
     /// Heading in the reference.
     pub title: &'static str,
-    /// Folders whose sources use these codes and no others, from the root of the repository.
+    /// What is found there and when, in a sentence or two.
+    pub about: &'static str,
+    /// Folders and files whose sources use these codes and no others, from the root of the repository.
     pub sources: &'static [&'static str],
     /// The codes.
     pub codes: &'static [Code],
 }
 
 /// All areas, in the order of the reference.
-pub const AREAS: &[Area] = &[SPEC];
+pub const AREAS: &[Area] = &[SPEC, PREFLIGHT, ARTEFACTS, PLAN];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }
@@ -36,6 +38,7 @@ const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> 
 /// Found by reading the user's file; nothing is contacted.
 pub const SPEC: Area = Area {
     title: "The file",
+    about: "Found by reading the spec, before anything is contacted. Each is drawn on its line.",
     sources: &["core/src/spec"],
     codes: &[
         code(
@@ -178,6 +181,120 @@ pub const SPEC: Area = Area {
         code("MIR002", Blocks, "A mirrored registry is not the name of a registry."),
     ],
 };
+
+/// Found on the hosts, before anything is planned.
+pub const PREFLIGHT: Area = Area {
+    title: "The hosts",
+    about: "Found by looking at the hosts, before anything is planned. From `HOST017` on, and of clocks, only hosts are \
+            judged that nothing was built on yet.",
+    sources: &["core/src/planner"],
+    codes: &[
+        code(
+            "HOST001",
+            Blocks,
+            "The host cannot be reached, or does not answer as it should. The finding has ssh's own words.",
+        ),
+        code("HOST002", Blocks, "There are no playbooks for its operating system."),
+        code("HOST003", Blocks, "It has no readable machine-id, by which later steps recognise it."),
+        code("HOST005", Blocks, "Two hosts have one machine-id: one machine under two names, or a clone."),
+        code("HOST010", Blocks, "It belongs to another cluster that kubewright built."),
+        code("HOST011", Blocks, "An operation claimed it and has not finished. Resume that one."),
+        code(
+            "HOST012",
+            Blocks,
+            "It holds etcd data that no operation of ours made. kubewright never deletes etcd data: look whose it is.",
+        ),
+        code("HOST013", Blocks, "It is part of a Kubernetes cluster that another tool made."),
+        code(
+            "HOST014",
+            Blocks,
+            "Whose it is, or whether it holds etcd data, cannot be read. What cannot be read is not taken to be harmless.",
+        ),
+        code("HOST017", Warns, "Swap is on. It will be turned off and commented out in `/etc/fstab`."),
+        code("HOST020", Blocks, "Less than 2 GB are free where programs and images go: they do not fit."),
+        code("HOST021", Warns, "Less than 10 GB are free where images, logs and etcd's data grow."),
+        code("HOST022", Warns, "A control plane has less memory than kubeadm asks for (1700 MB)."),
+        code("HOST023", Warns, "A control plane has fewer processors than kubeadm asks for (2)."),
+        code("HOST024", Warns, "It runs cgroup v1, which Kubernetes will drop."),
+        code(
+            "HOST025",
+            Blocks,
+            "It runs cgroup v1, with which kubelets from 1.35 on do not start unless `failCgroupV1: false` is set for them.",
+        ),
+        code("HOST026", Blocks, "Another process listens on a port that Kubernetes needs there."),
+        code("HOST027", Warns, "Another process holds the package manager's lock. Preparing the host waits for it."),
+        code(
+            "TIME001",
+            Blocks,
+            "The clock is more than a minute away from this machine's: certificates made here would not be valid there.",
+        ),
+        code("TIME002", Info, "All clocks agree, within the time that asking took."),
+        code("TIME003", Warns, "The clock is more than five seconds away from this machine's."),
+        code("CONV001", Blocks, "A host is to be added to a cluster that runs. That is not built yet."),
+        code("CONV002", Blocks, "A host of a cluster that runs differs from the spec. Changing it is not built yet."),
+    ],
+};
+
+/// Found while working out what each host should have.
+pub const ARTEFACTS: Area = Area {
+    title: "Programs and images",
+    about: "Found by asking, from each host, the mirrors and registries for digests. Nothing is downloaded before they agree.",
+    sources: &["src/render.rs"],
+    codes: &[
+        code("ART001", Blocks, "No published checksum of a program can be had, so it would be installed unchecked."),
+        code(
+            "ART002",
+            Blocks,
+            "The registry does not tell an image's digest: it lacks the image, or cannot be reached.",
+        ),
+        code("ART003", Blocks, "There is no curl on the host to ask and download with."),
+        code("ART004", Blocks, "No programs are published for the host's architecture."),
+    ],
+};
+
+/// Found in a plan.
+pub const PLAN: Area = Area {
+    title: "The plan",
+    about: "Found by checking a plan for contradictions before it is shown or run. In a plan that kubewright made each of them \
+            is a defect: please report it. In a saved plan it may have been edited.",
+    sources: &["core/src/plan"],
+    codes: &[
+        code("PLAN001", Blocks, "Steps wait for each other in a circle."),
+        code("PLAN002", Blocks, "Two steps have one name."),
+        code("PLAN003", Blocks, "A step is about a host that is not in the spec."),
+        code("PLAN004", Blocks, "A step waits for one that does not stand before it."),
+        code(
+            "PLAN005",
+            Blocks,
+            "A control plane waits for another's start, though the first etcd needs a majority at once.",
+        ),
+        code("PLAN006", Blocks, "A control plane would start before every etcd member has its files."),
+    ],
+};
+
+/// The reference page.
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Findings\n\n\
+         What kubewright says about a spec, a host or a plan. A code never changes its meaning.\n\n\
+         | weight | what happens |\n\
+         | --- | --- |\n\
+         | blocks | Nothing is done until it is mended. |\n\
+         | consent | Nothing is done until somebody agrees: `kubewright apply --consent CODE`. |\n\
+         | warns | It is done all the same. |\n\
+         | info | Worth a line. |\n",
+    );
+    for area in AREAS {
+        page.push_str(&format!(
+            "\n## {}\n\n{}\n\n| code | weight | meaning |\n| --- | --- | --- |\n",
+            area.title, area.about
+        ));
+        for code in area.codes {
+            page.push_str(&format!("| {} | {} | {} |\n", code.code, code.severity, code.meaning));
+        }
+    }
+    page
+}
 
 /// What is known about a code.
 pub fn lookup(code: &str) -> Option<&'static Code> {
