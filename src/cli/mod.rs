@@ -107,7 +107,11 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
 }
 
 /// Runs a command that may contact hosts or keep something.
-fn within(output: Output, yes: bool, command: impl AsyncFnOnce(&World) -> Result<ExitCode, Error>) -> Result<ExitCode, Error> {
+fn within(
+    output: Output,
+    yes: bool,
+    command: impl AsyncFnOnce(&World) -> Result<ExitCode, Error>,
+) -> Result<ExitCode, Error> {
     let world = World::new(output, yes)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
