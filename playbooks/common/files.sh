@@ -7,15 +7,32 @@
 #   CONTENT       put: the bytes of all files, one after the other, in base64
 # put prints `changed PATH` and touches nothing that is as wanted; read prints `MODE PATH BASE64` of what exists;
 # remove prints `removed PATH`.
-# put writes everything beside its place first and syncs it; only then is the first file replaced.
+# put writes everything beside its place first and syncs it; only then is the first file replaced. One put or remove
+# runs on a host at a time: the names beside the places are the same for all of them.
 # Ends with 0, or 98 when something cannot be written; then nothing was replaced unless the message says so.
 nl='
 '
+temps='' work=''
 
-give_up() {
+# Whatever ends us; the lock is still ours then.
+clean() {
 	# shellcheck disable=SC2086 # a list of paths without spaces
 	[ -z "$temps" ] || rm -f $temps
-	rm -rf "$work"
+	[ -z "$work" ] || rm -rf "$work"
+}
+
+alone() {
+	mkdir -p /run/kubewright || exit 98
+	exec 7>>/run/kubewright/files.lock || exit 98
+	if ! flock -w 30 7; then
+		echo "another script has been changing files of this host for more than 30 s (/run/kubewright/files.lock); nothing was replaced" >&2
+		exit 98
+	fi
+	trap clean EXIT
+	trap 'exit 98' HUP INT PIPE TERM
+}
+
+give_up() {
 	echo "$1" >&2
 	exit 98
 }
@@ -78,8 +95,8 @@ prepare() {
 }
 
 put() {
-	temps='' moves='' synced='' content_at=0
-	mkdir -p /run/kubewright || exit 98
+	moves='' synced='' content_at=0
+	alone
 	work=$(mktemp -d /run/kubewright/files.XXXXXX) || exit 98
 	printf '%s' "$CONTENT" | base64 -d >"$work/content" || full "$work/content"
 	look
@@ -117,6 +134,7 @@ LINES
 }
 
 remove() {
+	alone
 	folders=
 	while read -r path; do
 		[ -e "$path" ] || [ -L "$path" ] || continue

@@ -221,12 +221,25 @@ pub async fn files(host: &dyn Host, fence: u64) {
     changed[3].mode = 0o600;
     assert_eq!(put_files(host, fence, &changed).await.unwrap(), [path("bytes"), path("empty")]);
 
+    // Many at once: the files of one of them, none of it torn.
+    let set =
+        |word: u8| ["one", "two", "three"].map(|name| RemoteFile::plain(path(name), 0o644, vec![b'a' + word; 50_000]));
+    let sets: Vec<_> = (0..8).map(set).collect();
+    let outcomes = join_all(sets.iter().map(|set| put_files(host, fence, set))).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let names = ["one", "two", "three"].map(path);
+    let read = read_files(host, &names.each_ref().map(String::as_str)).await.unwrap();
+    let first = read[&names[0]].contents.expose_secret();
+    assert!(first.len() == 50_000 && first.iter().all(|byte| *byte == first[0]));
+    assert!(names.iter().all(|name| read[name].contents.expose_secret() == first), "files of different calls");
+    remove_files(host, fence, &names.each_ref().map(String::as_str)).await.unwrap();
+
     // Where one cannot be written, none is replaced.
     let broken = [RemoteFile::plain(path("bytes"), 0o644, "half"), RemoteFile::plain("/proc/nothing/here", 0o644, "x")];
     let error = put_files(host, fence, &broken).await.unwrap_err();
     assert!(matches!(&error, HostError::Failed { stderr, .. } if stderr.contains("nothing was replaced")), "{error:?}");
     assert_eq!(read_files(host, &[&path("bytes")]).await.unwrap()[&path("bytes")].contents.expose_secret(), b"other");
-    assert_eq!(said(host, "ls -A /var/lib/kubewright-test/files /run/kubewright | grep -e kubewright-new -e '^files' | grep -v :; true").await, "");
+    assert_eq!(said(host, "ls -A /var/lib/kubewright-test/files /run/kubewright | grep -e kubewright-new -e '^files[.]' | grep -v -e : -e '^files.lock$'; true").await, "");
 
     assert_eq!(
         remove_files(host, fence, &[&path("empty"), &path("current"), &path("none")]).await.unwrap(),
