@@ -1,5 +1,7 @@
 //! The bootstrap planner on the simulator: any order a plan allows, crashes anywhere, every prefix.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;

@@ -19,7 +19,7 @@ pub enum Taken {
     /// It is ours on this host.
     Ours,
     /// Another run was faster; this is what the host says.
-    Refused(Lock),
+    Refused(Box<Lock>),
 }
 
 /// The script with the fence check before it.
@@ -63,7 +63,7 @@ pub async fn take_lock(host: &dyn Host, highest: u64, next: u64, holder: &Holder
     let script = action(host, "take", next, Some(holder))?.value("HIGHEST", highest.to_string());
     let output = host.run(&script, &mut quiet()).await?;
     if output.status == REFUSED {
-        return Ok(Taken::Refused(lock(host, &script, &output)?));
+        return Ok(Taken::Refused(Box::new(lock(host, &script, &output)?)));
     }
     output.success(host.name(), &script)?;
     Ok(Taken::Ours)
