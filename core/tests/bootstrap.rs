@@ -85,12 +85,11 @@ fn the_story_of_three_control_planes_and_two_workers() {
 }
 
 #[test]
-fn a_plan_survives_json_and_keeps_its_digest() {
+fn a_plan_survives_json() {
     let plan = plan(3, 2);
     let text = serde_json::to_string(&plan).unwrap();
     let again: Plan = serde_json::from_str(&text).unwrap();
     assert_eq!(plan, again);
-    assert_eq!(plan.digest().unwrap(), again.digest().unwrap());
 }
 
 #[test]
@@ -318,7 +317,7 @@ proptest! {
     #[test]
     fn a_journal_cut_anywhere_reads_as_a_prefix(cut in any::<prop::sample::Index>()) {
         let plan = plan(3, 1);
-        let digest = plan.digest().unwrap();
+        let digest = "digest".to_owned();
         let mut text = String::new();
         let mut link = String::new();
         let mut events = vec![Event::Accepted { operation: plan.operation.clone(), plan_digest: digest, by: "ada@desk".into() }];
@@ -338,7 +337,7 @@ proptest! {
         let part = journal::read(&text.as_bytes()[..cut]).unwrap();
         prop_assert_eq!(&part.records[..], &whole.records[..part.records.len()]);
         prop_assert!(part.whole <= cut);
-        prop_assert!(Status::fold(&plan, &part.records).is_ok());
+        prop_assert!(Status::fold(&plan, "digest", &part.records).is_ok());
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! `kubewright ops`: what was run, how it went, and going on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use kubewright_core::ids::{HostName, OperationId};
+use kubewright_core::ids::OperationId;
 use kubewright_core::journal;
 use kubewright_core::plan::Plan;
-use kubewright_core::spec::{Role, Spec};
+use kubewright_core::spec::Spec;
 use kubewright_core::summary;
 
 use super::run;
 use super::world::World;
 use crate::error::{Error, ExitCode};
-use crate::host::mirror::{self, MirrorCopy};
+use crate::exec::lock::{self, Lock};
+use crate::exec::recover::{publish, still_locked, unfinished, up_to_date};
 use crate::ports::Hosts;
 use crate::report::{self, Paint};
-use crate::store::Operation;
+use crate::store::{Hold, Operation, StoreError};
 
 /// List, show and resume operations
 #[derive(Debug, clap::Subcommand)]
@@ -31,9 +32,9 @@ pub enum Ops {
     Resume(Resume),
 }
 
-/// Go on where an operation stopped
+/// Which operation, and where to look for it.
 #[derive(Debug, clap::Args)]
-pub struct Resume {
+pub struct Which {
     /// Its id, or the beginning of it; may be left out with --file
     #[arg(required_unless_present = "file")]
     operation: Option<String>,
@@ -42,7 +43,14 @@ pub struct Resume {
     file: Option<PathBuf>,
     /// Take it over although its process on another machine gave a sign of life in the last two minutes
     #[arg(long)]
-    take_over: bool,
+    pub take_over: bool,
+}
+
+/// Go on where an operation stopped
+#[derive(Debug, clap::Args)]
+pub struct Resume {
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Ops {
@@ -56,15 +64,17 @@ impl Ops {
 }
 
 fn story(world: &World, operation: &OperationId) -> Result<summary::Run, Error> {
-    let (plan, _) = world.operations.read(operation)?;
+    let kept = world.operations.read(operation)?;
     let records = journal::read(&world.operations.journal_bytes(operation)?)?.records;
-    Ok(summary::Run::replay(&plan, &records)?)
+    Ok(summary::Run::replay(&kept.plan, &kept.digest(), &records)?)
 }
 
 fn list(world: &World) -> Result<ExitCode, Error> {
     let mut entries = Vec::new();
     for operation in world.operations.list()? {
-        entries.push(report::ops::Entry { story: story(world, &operation)?, operation });
+        // One that cannot be read must not hide the others.
+        let story = story(world, &operation).map_err(|error| error.to_string());
+        entries.push(report::ops::Entry { story, operation });
     }
     if world.json {
         let values: Vec<_> = entries.iter().map(report::ops::Entry::json).collect();
@@ -87,121 +97,128 @@ fn show(world: &World, wanted: &str) -> Result<ExitCode, Error> {
 
 impl Resume {
     async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let (operation, hosts) = match &self.file {
-            Some(file) => self.from_hosts(world, file).await?,
-            None => self.from_here(world).await?,
-        };
-        if operation.journal.status().finished {
-            report::note(&format!("operation {} has finished; nothing to do", operation.plan.operation));
-            return Ok(ExitCode::NothingToDo);
+        let (operation, hosts) = self.which.found(world).await?;
+        if operation.journal.status().is_over() {
+            return over(world, &operation, hosts.as_ref(), self.which.take_over).await;
         }
-        run::run(world, operation, hosts, self.take_over).await
-    }
-
-    /// An operation kept here, brought up to date from the control planes.
-    async fn from_here(&self, world: &World) -> Result<(Operation, Arc<dyn Hosts>), Error> {
-        let id = world.operations.find(self.operation.as_deref().unwrap_or_default())?;
-        let (plan, _) = world.operations.read(&id)?;
-        let hosts = world.connect(&plan.spec)?;
-        let operation = up_to_date(world, &id, &plan.spec, hosts.as_ref()).await?;
-        Ok((operation, hosts))
-    }
-
-    /// An operation that the control planes of a spec know.
-    async fn from_hosts(&self, world: &World, file: &Path) -> Result<(Operation, Arc<dyn Hosts>), Error> {
-        let loaded = world.load(file)?;
-        let hosts = world.connect(&loaded.spec)?;
-        let id = unfinished(&loaded.spec, hosts.as_ref(), self.operation.as_deref()).await?;
-        let operation = up_to_date(world, &id, &loaded.spec, hosts.as_ref()).await?;
-        Ok((operation, hosts))
+        same_version(&operation.plan, env!("CARGO_PKG_VERSION"))?;
+        run::run(world, operation, hosts, self.which.take_over).await
     }
 }
 
-fn control_planes(spec: &Spec) -> impl Iterator<Item = &HostName> {
-    spec.with_role(Role::ControlPlane).map(|host| &host.name)
+/// An operation that is over has nothing to go on with, but its last process may have died before it gave the lock back.
+async fn over(world: &World, operation: &Operation, hosts: &dyn Hosts, forced: bool) -> Result<ExitCode, Error> {
+    let plan = &operation.plan;
+    let ended = if operation.journal.status().finished { "has finished" } else { "was abandoned" };
+    let mut said = format!("operation {} {ended}; nothing to do", plan.operation);
+    let freed = still_locked(hosts, plan).await;
+    if freed {
+        let holder = lock::holder(plan, world.operator(), world.clock.now());
+        let lock = Lock::take(hosts, &plan.spec, holder, forced).await?;
+        let mut notes = Vec::new();
+        publish(&lock, operation, &mut notes).await;
+        lock.release().await;
+        notes.iter().for_each(|note| report::note(note));
+        said = format!("operation {} {ended}, but the cluster was still locked for it: the lock was given back", plan.operation);
+    }
+    if world.json {
+        report::print_json(&serde_json::json!({ "event": "nothingToDo", "operation": plan.operation, "lockReleased": freed }))?;
+    } else {
+        report::note(&said);
+    }
+    Ok(if freed { ExitCode::Done } else { ExitCode::NothingToDo })
 }
 
-/// The operation that is meant: the one named, or the only one that the control planes know to be unfinished.
-async fn unfinished(spec: &Spec, hosts: &dyn Hosts, wanted: Option<&str>) -> Result<OperationId, Error> {
-    let mut found: Vec<OperationId> = Vec::new();
-    let mut answered = 0;
-    let mut silence = None;
-    for name in control_planes(spec) {
-        let entries = match hosts.host(name).await {
-            Ok(host) => mirror::list(host.as_ref()).await,
-            Err(error) => Err(error),
+/// What a step does is known only to the version that planned it.
+fn same_version(plan: &Plan, ours: &str) -> Result<(), Error> {
+    if plan.tool_version == ours {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "operation {} was planned by kubewright {}, and this is {ours}: go on with that version",
+        plan.operation, plan.tool_version
+    )))
+}
+
+impl Which {
+    /// The operation that is meant, brought up to date from the control planes. Its folder is held before any host is
+    /// asked wherever its name is known by then.
+    pub(super) async fn found(&self, world: &World) -> Result<(Operation, Arc<dyn Hosts>), Error> {
+        let here = match (&self.operation, &self.file) {
+            (Some(wanted), file) => match world.operations.find(wanted) {
+                Ok(id) => Some(world.operations.hold(&id)?),
+                Err(StoreError::Unknown { .. }) if file.is_some() => None,
+                Err(error) => return Err(error.into()),
+            },
+            (None, _) => None,
         };
-        match entries {
-            Ok(entries) => {
-                answered += 1;
-                found.extend(entries.into_iter().map(|entry| entry.operation));
+        let spec = match (&self.file, &here) {
+            (Some(file), _) => world.load(file)?.spec,
+            (None, Some(hold)) => world.operations.read(hold.operation())?.plan.spec,
+            (None, None) => return Err(Error::usage("name an operation, or the spec with --file")),
+        };
+        let mut notes = Vec::new();
+        let found = self.on_hosts(world, here, &spec, &mut notes).await;
+        notes.iter().for_each(|note| report::note(note));
+        found
+    }
+
+    async fn on_hosts(
+        &self,
+        world: &World,
+        here: Option<Hold>,
+        spec: &Spec,
+        notes: &mut Vec<String>,
+    ) -> Result<(Operation, Arc<dyn Hosts>), Error> {
+        let hosts = match here {
+            Some(_) => world.connect(spec)?,
+            None => {
+                nobody_here(world, spec)?;
+                world.connect(spec)?
             }
-            Err(error) => silence = Some(error),
+        };
+        let hold = match here {
+            Some(hold) => hold,
+            None => {
+                let id = unfinished(spec, hosts.as_ref(), self.operation.as_deref(), notes).await?;
+                world.operations.hold(&id)?
+            }
+        };
+        let operation = up_to_date(&world.operations, hold, spec, hosts.as_ref(), notes).await?;
+        if operation.plan.spec.name != spec.name {
+            let (id, cluster) = (&operation.plan.operation, &operation.plan.spec.name);
+            return Err(Error::usage(format!("operation {id} is of the cluster {cluster}, not of {}", spec.name)));
         }
-    }
-    if let (0, Some(error)) = (answered, silence) {
-        return Err(error.into());
-    }
-    found.sort();
-    found.dedup();
-    let mut open = Vec::new();
-    for operation in found {
-        if wanted.is_some_and(|wanted| !operation.as_str().starts_with(wanted)) {
-            continue;
-        }
-        let Some((copy, plan)) = best_copy(spec, hosts, &operation).await? else { continue };
-        let records = journal::read(copy.journal.as_deref().unwrap_or_default())?.records;
-        if wanted.is_some() || !journal::Status::fold(&plan, &records)?.finished {
-            open.push(operation);
-        }
-    }
-    match open.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(Error::usage(format!("the control planes of {} know no unfinished operation", spec.name))),
-        several => {
-            let names: Vec<&str> = several.iter().map(OperationId::as_str).collect();
-            Err(Error::usage(format!("several operations are meant: {}", names.join(", "))))
-        }
+        Ok((operation, hosts))
     }
 }
 
-/// The longest journal that any control plane holds, with its plan.
-async fn best_copy(spec: &Spec, hosts: &dyn Hosts, operation: &OperationId) -> Result<Option<(MirrorCopy, Plan)>, Error> {
-    let mut best: Option<(MirrorCopy, Plan)> = None;
-    for name in control_planes(spec) {
-        let Ok(host) = hosts.host(name).await else { continue };
-        let Ok(copy) = mirror::fetch(host.as_ref(), operation).await else { continue };
-        let Some(plan) = copy.plan.as_deref().and_then(|bytes| serde_json::from_slice::<Plan>(bytes).ok()) else { continue };
-        let length = |copy: &MirrorCopy| copy.journal.as_ref().map_or(0, Vec::len);
-        if best.as_ref().is_none_or(|(best, _)| length(&copy) > length(best)) {
-            best = Some((copy, plan));
+/// That no process on this machine works on the cluster: told before any host is asked.
+fn nobody_here(world: &World, spec: &Spec) -> Result<(), Error> {
+    for id in world.operations.list()? {
+        let ours = world.operations.read(&id).is_ok_and(|kept| kept.plan.spec.name == spec.name);
+        if ours && let Err(busy @ StoreError::Busy(_)) = world.operations.hold(&id) {
+            return Err(busy.into());
         }
     }
-    Ok(best)
+    Ok(())
 }
 
-/// The operation as this machine and the control planes know it together. Where both have a journal one must be the
-/// beginning of the other; else two runs went different ways, and a person must look.
-async fn up_to_date(world: &World, id: &OperationId, spec: &Spec, hosts: &dyn Hosts) -> Result<Operation, Error> {
-    let here = world.operations.journal_bytes(id)?;
-    let Some((copy, _)) = best_copy(spec, hosts, id).await? else {
-        return Ok(world.operations.open(id)?);
-    };
-    let there = copy.journal.unwrap_or_default();
-    // A torn last line is nobody's word.
-    let whole = journal::read(&here).map_or(0, |reading| reading.whole);
-    let here_whole = here.get(..whole).unwrap_or(&here);
-    let known = world.operations.read(id).is_ok();
-    if known && here_whole.starts_with(&there) {
-        return Ok(world.operations.open(id)?);
+#[cfg(test)]
+mod tests {
+    use kubewright_core::summary::sample;
+
+    use super::*;
+
+    #[test]
+    fn another_version_does_not_go_on() {
+        let plan = sample::plan();
+        assert!(same_version(&plan, &plan.tool_version).is_ok());
+        let error = same_version(&plan, "9.9.9").unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Usage);
+        assert_eq!(
+            error.to_string(),
+            "operation 7f3a was planned by kubewright 0.1.0, and this is 9.9.9: go on with that version"
+        );
     }
-    if known && !there.starts_with(here_whole) {
-        return Err(Error::in_doubt(format!(
-            "the journal of {id} on this machine and the one on the control planes tell different stories: two runs went on from the same point"
-        )));
-    }
-    let (Some(plan), Some(facts)) = (copy.plan, copy.facts) else {
-        return Err(Error::in_doubt(format!("the control planes hold a journal of {id} without its plan or facts")));
-    };
-    Ok(world.operations.adopt(&plan, &facts, &there)?)
 }

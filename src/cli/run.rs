@@ -42,7 +42,7 @@ pub enum Approval {
 /// # Errors
 /// [`Error`] that says what is safe now and how to go on.
 pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, forced: bool) -> Result<ExitCode, Error> {
-    let Operation { plan, facts, journal, folder, secrets, lock: _held_until_the_end } = operation;
+    let Operation { plan, facts, plan_bytes, facts_bytes, journal, folder, secrets, lock: _held_until_the_end } = operation;
     let control_planes: Vec<HostName> = plan.spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
     let holder = lock::holder(&plan, world.operator(), world.clock.now());
     let lock = Lock::take(hosts.as_ref(), &plan.spec, holder, forced).await?;
@@ -51,8 +51,8 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     let origin = Origin {
         operation: plan.operation.clone(),
         fence: lock.fence,
-        plan: serde_json::to_vec_pretty(&plan)?.into(),
-        facts: serde_json::to_vec_pretty(&facts)?.into(),
+        plan: plan_bytes.into(),
+        facts: facts_bytes.into(),
     };
     let mut mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
     if !mirror.rooted_on(majority(control_planes.len())).await {
@@ -106,11 +106,12 @@ async fn drive(
 ) -> Result<(End, summary::Run), Error> {
     let plan = &hands.plan;
     let accepted = journal.status().accepted;
+    let plan_digest = journal.plan_digest().to_owned();
     let past = journal::read(journal.bytes())?.records;
-    let reporter = report::reporter_for(world.style(), summary::Run::replay(plan, &past)?);
+    let reporter = report::reporter_for(world.style(), summary::Run::replay(plan, &plan_digest, &past)?);
     let run = Run::new(plan, journal, hands, reporter.as_ref(), world.clock.as_ref());
     if !accepted {
-        let plan_digest = plan.digest()?;
+        let plan_digest = plan_digest.clone();
         run.record(Event::Accepted { operation: plan.operation.clone(), plan_digest, by: world.operator() })?;
     }
     run.record(Event::TakenUp { by: world.operator(), fence: lock.fence })?;
@@ -129,7 +130,7 @@ async fn drive(
     };
     reporter.close();
     let records = journal::read(run.journal().bytes())?.records;
-    let story = summary::Run::replay(plan, &records)?;
+    let story = summary::Run::replay(plan, &plan_digest, &records)?;
     match outcome {
         Ok(end) => Ok((end, story)),
         Err(error) => Err(error.during(&story)),
@@ -202,9 +203,14 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Io { path, source } => Self::io(&path, source),
             StoreError::Unknown { .. } | StoreError::Ambiguous { .. } => Self::usage(error.to_string()).next("kubewright ops list"),
-            StoreError::Busy(_) => Self::locked(error.to_string()),
+            StoreError::Busy(_) => Self::locked(error.to_string()).safe("nothing was changed"),
+            StoreError::Begun(ref id) => {
+                let next = format!("kubewright ops resume {id}");
+                Self::usage(error.to_string()).safe("nothing was changed").next(next)
+            }
             StoreError::Format { .. } => Self::usage(error.to_string()),
-            StoreError::Damaged { .. } | StoreError::Journal { .. } => Self::in_doubt(error.to_string()),
+            StoreError::Damaged { .. } | StoreError::Another { .. } => Self::in_doubt(error.to_string()),
+            StoreError::Journal { path, source } => Self::from(source).details(path),
         }
     }
 }

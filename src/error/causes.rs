@@ -7,6 +7,7 @@ use kubewright_core::journal::{Illegal, ReadError};
 use kubewright_core::takeover::Held;
 
 use super::{Error, ErrorKind};
+use crate::exec::recover::RecoverError;
 use crate::ports::{Fault, HostError, KubeError};
 use crate::store::JournalError;
 
@@ -98,6 +99,22 @@ impl From<ReadError> for Error {
 impl From<Illegal> for Error {
     fn from(error: Illegal) -> Self {
         damaged_journal(error.to_string())
+    }
+}
+
+impl From<RecoverError> for Error {
+    fn from(error: RecoverError) -> Self {
+        let message = error.to_string();
+        match error {
+            RecoverError::Store(error) => error.into(),
+            RecoverError::Host(error) => error.into(),
+            RecoverError::Doubt { .. } => Self::in_doubt(message)
+                .safe("nothing was changed; what the run built keeps running")
+                .next("look at both journals and move the wrong one away; then kubewright ops resume"),
+            RecoverError::Nothing { .. } => Self::usage(message).next("kubewright ops list"),
+            RecoverError::Several(_) => Self::usage(message),
+            RecoverError::Unreadable { .. } => Self::in_doubt(message).safe("nothing was changed"),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs a plan. [`driver`] decides nothing but what may begin now; [`hands`] does what a step says, one file per
-//! family of steps; [`lock`] makes sure that only one run writes, [`mirror`] that another machine can go on.
+//! family of steps; [`lock`] makes sure that only one run writes, [`mirror`] that another machine can go on, and [`recover`] finds what there is to
+//! go on with.
 
 pub mod cancel;
 pub mod driver;
@@ -10,6 +11,7 @@ pub mod lock;
 pub mod mirror;
 pub mod objects;
 mod prepare;
+pub mod recover;
 mod settle;
 mod start;
 

@@ -144,7 +144,7 @@ pub async fn fetch(host: &dyn Host, operation: &OperationId) -> Result<MirrorCop
     Ok(copy)
 }
 
-/// The operations that the host has copies of, newest first.
+/// The operations that the host has copies of, newest first. Folders of other names are none of ours.
 ///
 /// # Errors
 /// [`HostError`].
@@ -154,8 +154,8 @@ pub async fn list(host: &dyn Host) -> Result<Vec<MirrorEntry>, HostError> {
     let mut entries: Vec<MirrorEntry> = Vec::new();
     for line in output.stdout.lines() {
         let (operation, name, size, modified) = entry(line).ok_or_else(|| unexpected(host, &script, line))?;
-        let at = entries.iter().position(|entry| entry.operation.as_str() == operation).unwrap_or_else(|| {
-            let operation = operation.into();
+        let Ok(operation) = OperationId::try_from(operation.to_owned()) else { continue };
+        let at = entries.iter().position(|entry| entry.operation == operation).unwrap_or_else(|| {
             entries.push(MirrorEntry { operation, modified, plan: None, facts: None, journal: None });
             entries.len() - 1
         });
@@ -171,10 +171,10 @@ pub async fn list(host: &dyn Host) -> Result<Vec<MirrorEntry>, HostError> {
     Ok(entries)
 }
 
-/// `OPERATION FILE SIZE SECONDS`.
+/// `OPERATION FILE SIZE SECONDS`, where a folder that is none of ours may have any name.
 fn entry(line: &str) -> Option<(&str, &str, u64, Timestamp)> {
-    let mut words = line.split(' ');
-    let (operation, name, size, seconds) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let mut words = line.rsplitn(4, ' ');
+    let (seconds, size, name, operation) = (words.next()?, words.next()?, words.next()?, words.next()?);
     Some((operation, name, size.parse().ok()?, Timestamp::from_second(seconds.parse().ok()?).ok()?))
 }
 

@@ -32,7 +32,8 @@ impl UnitName {
     pub fn parse(name: &str) -> Option<Self> {
         let (operation, rest) = name.strip_prefix("kubewright-")?.split_once('-')?;
         let (step, attempt) = rest.rsplit_once('.')?;
-        Some(Self { operation: operation.into(), step: step.into(), attempt: attempt.parse().ok()? })
+        let (operation, step) = (operation.to_owned().try_into().ok()?, step.to_owned().try_into().ok()?);
+        Some(Self { operation, step, attempt: attempt.parse().ok()? })
     }
 
     /// The script with this name as its values; names that are no plain words would leave their folder.
@@ -181,7 +182,9 @@ mod tests {
         let unit = UnitName { operation: "7f3a".into(), step: "06-cp1-start".into(), attempt: 12 };
         assert_eq!(unit.systemd(), "kubewright-7f3a-06-cp1-start.12");
         assert_eq!(UnitName::parse(&unit.systemd()), Some(unit));
-        assert_eq!(UnitName::parse("kubelet"), None);
+        for odd in ["kubelet", "kubewright-7F-a.1", "kubewright-7f-../a.1", "kubewright--a.1"] {
+            assert_eq!(UnitName::parse(odd), None, "{odd}");
+        }
     }
 
     #[test]

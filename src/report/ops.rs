@@ -17,14 +17,17 @@ use crate::error::Error;
 pub struct Entry {
     /// Its name.
     pub operation: OperationId,
-    /// What is known of it.
-    pub story: Run,
+    /// What is known of it, or why its files cannot be read.
+    pub story: Result<Run, String>,
 }
 
 impl Entry {
     /// The entry for machines.
     pub fn json(&self) -> Value {
-        let run = &self.story;
+        let run = match &self.story {
+            Ok(run) => run,
+            Err(why) => return json!({ "operation": self.operation, "state": "unreadable", "why": why }),
+        };
         json!({
             "operation": self.operation,
             "cluster": run.plan().spec.name,
@@ -50,6 +53,7 @@ fn state(standing: &Standing) -> &'static str {
         Standing::Failed { .. } => "failed",
         Standing::InDoubt { .. } => "cut off",
         Standing::Finished => "finished",
+        Standing::Abandoned { .. } => "abandoned",
     }
 }
 
@@ -60,7 +64,7 @@ fn painted(standing: &Standing, paint: Paint) -> String {
         Standing::Running => paint.busy(word),
         Standing::Failed { .. } | Standing::InDoubt { .. } => paint.bad(word),
         Standing::Paused { .. } | Standing::Moved { .. } => paint.warn(word),
-        Standing::Planned => word.to_owned(),
+        Standing::Planned | Standing::Abandoned { .. } => word.to_owned(),
     }
 }
 
@@ -70,9 +74,17 @@ pub fn list(entries: &[Entry], now: Timestamp, width: usize, paint: Paint) -> St
         return "no operations are kept on this machine\n".to_owned();
     }
     let mut sorted: Vec<&Entry> = entries.iter().collect();
-    sorted.sort_by_key(|entry| std::cmp::Reverse(entry.story.last()));
+    sorted.sort_by_key(|entry| std::cmp::Reverse(entry.story.as_ref().ok().and_then(Run::last)));
     let mut table = Table::new(["OPERATION", "CLUSTER", "WHAT", "STATE", "STEPS", "LAST SEEN", "BY"]);
     for Entry { operation, story } in sorted {
+        let story = match story {
+            Ok(story) => story,
+            Err(why) => {
+                let (none, state) = (|| "-".to_owned(), paint.bad("unreadable"));
+                table.row([operation.to_string(), none(), none(), state, none(), none(), first_line(why)]);
+                continue;
+            }
+        };
         table.row([
             operation.to_string(),
             story.plan().spec.name.clone(),
@@ -147,8 +159,9 @@ fn rest(run: &Run, standing: &Standing, paint: Paint) -> String {
         | Standing::Failed { .. }
         | Standing::InDoubt { .. }
         | Standing::Finished => {}
+        Standing::Abandoned { by } => section("given up", &format!("by {by}; it cannot be resumed")),
     }
-    if *standing != Standing::Finished {
+    if !run.status().is_over() {
         for (index, sentence) in run.safe_now().sentences().iter().enumerate() {
             section(if index == 0 { "safe now" } else { "" }, sentence);
         }
@@ -274,7 +287,7 @@ mod tests {
     }
 
     fn entry(second: i64, name: &str) -> Entry {
-        Entry { operation: name.into(), story: run_until(second).0.interrupted() }
+        Entry { operation: name.into(), story: Ok(run_until(second).0.interrupted()) }
     }
 
     #[test]
@@ -283,6 +296,24 @@ mod tests {
         let entries = [entry(30, "7f3a"), entry(3600, "81bc")];
         insta::assert_snapshot!(list(&entries, now, 100, Paint::none()));
         assert_eq!(list(&[], now, 100, Paint::none()), "no operations are kept on this machine\n");
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_hides_no_other() {
+        let (_, now) = run_until(3600);
+        let broken = Entry { operation: "dead".into(), story: Err("plan.json has format 9; this kubewright knows 1".into()) };
+        assert_eq!(broken.json()["state"], "unreadable");
+        insta::assert_snapshot!(list(&[broken, entry(3600, "81bc")], now, 140, Paint::none()));
+    }
+
+    #[test]
+    fn one_that_was_given_up() {
+        let (mut run, now) = run_until(30);
+        let record = Event::Abandoned { by: "ada@desk".into() };
+        run.observe(&Progress { v: 1, seq: 0, at: now, op: "7f3a".into(), news: News::Recorded { record } });
+        let text = show(&run.interrupted(), now, 100, Paint::none());
+        assert!(text.contains("abandoned, ") && text.contains("by ada@desk; it cannot be resumed"), "{text}");
+        assert!(!text.contains("ops resume"), "{text}");
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl Inner {
                 debug_assert_eq!(self.run.standing(), Standing::Finished);
                 self.line(at, &format!("finished in {}", whole(self.run.elapsed(at))));
             }
+            Event::Abandoned { by } => self.line(at, &format!("abandoned by {}", clean(by))),
         }
     }
 

@@ -47,6 +47,7 @@ pub enum JournalError {
 /// The open journal of one operation.
 pub struct Journal {
     log: Box<dyn Log>,
+    plan_digest: String,
     status: Status,
     count: u64,
     link: String,
@@ -54,11 +55,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal file of a plan; a torn last line is cut off.
+    /// Opens the journal file of a plan with that digest; a torn last line is cut off.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn open(path: &Path, plan: &Plan) -> Result<Self, JournalError> {
+    pub fn open(path: &Path, plan: &Plan, plan_digest: &str) -> Result<Self, JournalError> {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
@@ -69,17 +70,18 @@ impl Journal {
             bytes.truncate(reading.whole);
         }
         file.seek(SeekFrom::End(0))?;
-        Self::resume(Box::new(file), bytes, plan)
+        Self::resume(Box::new(file), bytes, plan, plan_digest)
     }
 
     /// A journal whose bytes so far are known.
     ///
     /// # Errors
     /// [`JournalError`] where the bytes are no journal of this plan.
-    pub fn resume(log: Box<dyn Log>, bytes: Vec<u8>, plan: &Plan) -> Result<Self, JournalError> {
+    pub fn resume(log: Box<dyn Log>, bytes: Vec<u8>, plan: &Plan, plan_digest: &str) -> Result<Self, JournalError> {
         let reading = journal::read(&bytes)?;
-        let status = Status::fold(plan, &reading.records)?;
-        Ok(Self { log, status, count: reading.records.len() as u64, link: reading.link, bytes })
+        let status = Status::fold(plan, plan_digest, &reading.records)?;
+        let plan_digest = plan_digest.to_owned();
+        Ok(Self { log, plan_digest, status, count: reading.records.len() as u64, link: reading.link, bytes })
     }
 
     /// Records an event: durable when this returns.
@@ -96,6 +98,11 @@ impl Journal {
         self.link = link;
         self.status = next;
         Ok(())
+    }
+
+    /// Digest of the plan it belongs to, as its first record says it.
+    pub fn plan_digest(&self) -> &str {
+        &self.plan_digest
     }
 
     /// What it adds up to.

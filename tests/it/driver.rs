@@ -25,6 +25,9 @@ use tokio::sync::{Notify, watch};
 
 const SPEC: &str = include_str!("../../examples/lab-ha.yaml");
 
+/// Whatever the plan's file is, all journals here are bound to the same.
+const DIGEST: &str = "digest";
+
 fn plan() -> Plan {
     let spec = read("lab-ha.yaml", SPEC).spec.unwrap();
     let known = |value: HostFacts| Fact::Known { value, at: Timestamp::UNIX_EPOCH };
@@ -184,13 +187,13 @@ async fn drive(plan: &Plan, tape: &Arc<Mutex<Vec<u8>>>, effects: &Simulated, tea
         tape.clone()
     };
     let log = Tape { bytes: tape.clone(), writes: 0, tear };
-    let journal = Journal::resume(Box::new(log), past, plan).unwrap();
+    let journal = Journal::resume(Box::new(log), past, plan, DIGEST).unwrap();
     let accepted = journal.status().accepted;
     let fence = journal.status().fence + 1;
     let run = Run::new(plan, journal, effects, &Silence, &Noon);
     let begin = async {
         if !accepted {
-            let plan_digest = plan.digest().unwrap();
+            let plan_digest = DIGEST.to_owned();
             run.record(Event::Accepted { operation: plan.operation.clone(), plan_digest, by: "test".into() })?;
         }
         run.record(Event::TakenUp { by: "test".into(), fence })?;
@@ -276,9 +279,9 @@ async fn end_of(effects: &Simulated, cancel: &Cancel) -> (End, Vec<Event>) {
     let plan = plan();
     let tape = Arc::new(Mutex::new(Vec::new()));
     let log = Tape { bytes: tape.clone(), writes: 0, tear: None };
-    let journal = Journal::resume(Box::new(log), Vec::new(), &plan).unwrap();
+    let journal = Journal::resume(Box::new(log), Vec::new(), &plan, DIGEST).unwrap();
     let run = Run::new(&plan, journal, effects, &Silence, &Noon);
-    let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: plan.digest().unwrap(), by: "test".into() };
+    let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: DIGEST.to_owned(), by: "test".into() };
     run.record(accepted).unwrap();
     let end = run.drive(cancel).await.unwrap();
     let records = kubewright_core::journal::read(&tape.lock().unwrap()).unwrap().records;

@@ -3,6 +3,8 @@
 //! A journal is append-only JSON lines. `stepStarted` is on disk before the effect, `stepSucceeded` before the next
 //! step: so after a crash a step is either done, not begun, or *in doubt*, and only those in doubt need a probe.
 
+mod abandon;
+mod reconcile;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{OperationId, StepId};
 use crate::plan::Plan;
 
+pub use abandon::{Remains, remains};
+pub use reconcile::{Best, Doubt, Told, best};
 pub use text::{ReadError, Reading, read, write};
 
 /// One line of the journal.
@@ -38,7 +42,7 @@ pub enum Event {
     Accepted {
         /// The operation.
         operation: OperationId,
-        /// [`Plan::digest`].
+        /// [`crate::plan::digest_of`].
         plan_digest: String,
         /// user@machine.
         by: String,
@@ -93,6 +97,11 @@ pub enum Event {
     },
     /// Every step has succeeded.
     Finished,
+    /// Somebody gave the run up for good: it can neither be resumed nor undone from here.
+    Abandoned {
+        /// user@machine.
+        by: String,
+    },
 }
 
 /// Where a step stands.
@@ -127,6 +136,9 @@ pub struct Status {
     pub accepted: bool,
     /// Whether everything is done.
     pub finished: bool,
+    /// Who gave it up for good, if somebody did.
+    #[serde(default)]
+    pub abandoned: Option<String>,
     /// Why it paused, if that was the last word.
     pub paused: Option<String>,
     /// Highest fence number recorded.
@@ -150,21 +162,21 @@ impl Status {
             steps: plan.steps.iter().map(|step| (step.id.clone(), StepState::Waiting)).collect(),
             accepted: false,
             finished: false,
+            abandoned: None,
             paused: None,
             fence: 0,
         }
     }
 
-    /// All records of a journal, one after another.
+    /// All records of a journal, one after another. `digest` is [`crate::plan::digest_of`] the plan's file.
     ///
     /// # Errors
     /// [`Illegal`] for the first record that cannot be.
-    pub fn fold(plan: &Plan, records: &[Record]) -> Result<Self, Illegal> {
-        let digest = plan.digest().map_err(|error| Illegal { seq: 0, why: error.to_string() })?;
+    pub fn fold(plan: &Plan, digest: &str, records: &[Record]) -> Result<Self, Illegal> {
         let mut status = Self::new(plan);
         for record in records {
             if let Event::Accepted { plan_digest, .. } = &record.event
-                && plan_digest != &digest
+                && plan_digest != digest
             {
                 return Err(Illegal { seq: record.seq, why: "it was written for another plan than the one beside it".into() });
             }
@@ -186,6 +198,9 @@ impl Status {
         }
         if self.finished {
             return Err("the run has finished".into());
+        }
+        if self.abandoned.is_some() {
+            return Err("the run was abandoned".into());
         }
         match event {
             Event::Accepted { .. } => {}
@@ -230,6 +245,7 @@ impl Status {
                 }
                 self.finished = true;
             }
+            Event::Abandoned { by } => self.abandoned = Some(by.clone()),
         }
         Ok(())
     }
@@ -249,6 +265,11 @@ impl Status {
         self.steps.insert(step.clone(), state);
     }
 
+    /// Whether there is nothing left to go on with.
+    pub fn is_over(&self) -> bool {
+        self.finished || self.abandoned.is_some()
+    }
+
     /// How many steps are done.
     pub fn done(&self) -> usize {
         self.steps.values().filter(|state| **state == StepState::Succeeded).count()
@@ -256,8 +277,11 @@ impl Status {
 }
 
 /// Steps that may begin now: never begun, failed or in doubt, not in `running`, and everything they wait for done.
-/// Nothing begins once the run has finished.
+/// Nothing begins once the run has finished or was abandoned.
 pub fn ready<'p>(plan: &'p Plan, status: &Status, running: &std::collections::BTreeSet<StepId>) -> Vec<&'p crate::plan::Step> {
+    if status.is_over() {
+        return Vec::new();
+    }
     let done = |id: &StepId| status.steps.get(id) == Some(&StepState::Succeeded);
     plan.steps.iter().filter(|step| !done(&step.id) && !running.contains(&step.id) && step.after.iter().all(done)).collect()
 }

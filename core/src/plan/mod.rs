@@ -313,14 +313,12 @@ impl Plan {
     pub fn step(&self, id: &StepId) -> Option<&Step> {
         self.steps.iter().find(|step| &step.id == id)
     }
+}
 
-    /// SHA-256 over the plan's JSON, in hex: what the journal's first record binds a run to.
-    ///
-    /// # Errors
-    /// Only if a value of the spec cannot be written as JSON, which parsing it from YAML rules out.
-    pub fn digest(&self) -> Result<String, serde_json::Error> {
-        Ok(hex(&Sha256::digest(serde_json::to_vec(self)?)))
-    }
+/// SHA-256 over the bytes of `plan.json` as they stand on disk, in hex: what the journal's first record binds a run to.
+/// Over bytes, so that another version's way of writing JSON changes nothing.
+pub fn digest_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// The assumptions of a plan that no longer hold, each as a sentence.

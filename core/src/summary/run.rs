@@ -77,6 +77,11 @@ pub enum Standing {
     },
     /// Everything is done.
     Finished,
+    /// Somebody gave it up for good.
+    Abandoned {
+        /// user@machine.
+        by: String,
+    },
 }
 
 impl Span {
@@ -112,12 +117,12 @@ impl Run {
         }
     }
 
-    /// What a journal tells. Whether somebody still works on it the journal cannot say; see [`Run::interrupted`].
+    /// What a journal tells; `digest` is that of the plan's file ([`crate::plan::digest_of`]). Whether somebody still works on it the journal cannot say; see [`Run::interrupted`].
     ///
     /// # Errors
     /// [`Illegal`] for the first record that cannot be.
-    pub fn replay(plan: &Plan, records: &[Record]) -> Result<Self, Illegal> {
-        let status = Status::fold(plan, records)?;
+    pub fn replay(plan: &Plan, digest: &str, records: &[Record]) -> Result<Self, Illegal> {
+        let status = Status::fold(plan, digest, records)?;
         let mut run = Self::new(plan);
         for record in records {
             run.time(&record.event, record.at);
@@ -175,6 +180,7 @@ impl Run {
             }
             Event::Paused { why } => self.status.paused = Some(why.clone()),
             Event::Finished => self.status.finished = true,
+            Event::Abandoned { by } => self.status.abandoned = Some(by.clone()),
             _ => {}
         }
     }
@@ -199,7 +205,7 @@ impl Run {
             Event::GuardFailed { step, why } => {
                 self.guards.insert(step.clone(), why.clone());
             }
-            Event::Paused { .. } | Event::Finished => {
+            Event::Paused { .. } | Event::Finished | Event::Abandoned { .. } => {
                 if let Some(span) = self.working.last_mut() {
                     span.ended = Some(at);
                 }
@@ -325,6 +331,9 @@ impl Run {
         if self.status.finished {
             return Standing::Finished;
         }
+        if let Some(by) = &self.status.abandoned {
+            return Standing::Abandoned { by: by.clone() };
+        }
         if !self.status.accepted && self.working.is_empty() {
             return Standing::Planned;
         }
@@ -356,6 +365,7 @@ impl Run {
             // Its plan no longer fits; a new one starts from what is there now.
             Standing::Moved { .. } => Some("kubewright plan".to_owned()),
             Standing::Finished => Some("kubewright status".to_owned()),
+            Standing::Abandoned { .. } => Some("kubewright plan".to_owned()),
             Standing::Paused { .. } | Standing::Failed { .. } | Standing::InDoubt { .. } => {
                 Some(format!("kubewright ops resume {}", self.plan.operation))
             }

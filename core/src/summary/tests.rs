@@ -85,7 +85,7 @@ fn the_end() {
 #[test]
 fn a_journal_tells_the_same_as_the_live_events() {
     let plan = plan();
-    let replayed = Run::replay(&plan, &records(&story(&plan))).unwrap();
+    let replayed = Run::replay(&plan, super::sample::DIGEST, &records(&story(&plan))).unwrap();
     let live = run_until(1000);
     assert_eq!(table(&replayed, at(1000)), table(&live, at(1000)));
     assert_eq!(replayed.elapsed(at(1000)), live.elapsed(at(1000)));

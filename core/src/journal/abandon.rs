@@ -1,0 +1,84 @@
+//! What a run that is given up leaves on hosts.
+
+use std::collections::BTreeSet;
+
+use super::{Status, StepState};
+use crate::ids::HostName;
+use crate::plan::{Plan, StepKind, Target};
+
+/// What a run that is given up leaves on hosts, as far as its journal tells. A step that was begun may have been done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Hosts that may carry our record and files.
+    pub claimed: BTreeSet<HostName>,
+    /// Hosts on which etcd may have been started: their data is never touched.
+    pub etcd: BTreeSet<HostName>,
+}
+
+/// What a run leaves.
+pub fn remains(plan: &Plan, status: &Status) -> Remains {
+    let begun = plan.steps.iter().filter(|step| status.steps.get(&step.id).is_some_and(|state| *state != StepState::Waiting));
+    let mut remains = Remains::default();
+    for step in begun {
+        let Target::Host(host) = &step.target else { continue };
+        match step.kind {
+            StepKind::PlaceFiles { .. } | StepKind::StartWorker => {
+                remains.claimed.insert(host.clone());
+            }
+            StepKind::StartControlPlane => {
+                remains.claimed.insert(host.clone());
+                remains.etcd.insert(host.clone());
+            }
+            _ => {}
+        }
+    }
+    remains
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Event;
+    use crate::summary::sample;
+
+    fn begun(verbs: &[&str]) -> Remains {
+        let plan = sample::plan();
+        let mut status = Status::new(&plan);
+        let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "a".into() };
+        status.apply(&accepted).unwrap();
+        for step in plan.steps.iter().filter(|step| verbs.iter().any(|verb| step.id.as_str().ends_with(verb))) {
+            status.apply(&Event::StepStarted { step: step.id.clone(), attempt: 1 }).unwrap();
+        }
+        remains(&plan, &status)
+    }
+
+    #[test]
+    fn software_and_keys_leave_nothing_that_matters() {
+        assert_eq!(begun(&["-prepare", "-keys"]), Remains::default());
+    }
+
+    #[test]
+    fn files_claim_and_starts_hold_data() {
+        let placed = begun(&["cp1-files", "w1-files"]);
+        assert_eq!(placed.claimed, BTreeSet::from(["cp1".into(), "w1".into()]));
+        assert!(placed.etcd.is_empty());
+        assert_eq!(begun(&["cp2-start"]).etcd, BTreeSet::from(["cp2".into()]));
+        assert!(begun(&["w1-start"]).etcd.is_empty());
+    }
+
+    #[test]
+    fn nothing_follows_an_abandoned_run() {
+        let plan = sample::plan();
+        let mut status = Status::new(&plan);
+        let gone = Event::Abandoned { by: "ada@desk".into() };
+        assert!(status.clone().apply(&gone).is_err(), "before the plan was accepted there is no run");
+        let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "a".into() };
+        status.apply(&accepted).unwrap();
+        status.apply(&gone).unwrap();
+        assert_eq!(status.abandoned.as_deref(), Some("ada@desk"));
+        for event in [gone, Event::Finished, Event::TakenUp { by: "a".into(), fence: 9 }, Event::Paused { why: "x".into() }] {
+            assert!(status.apply(&event).is_err(), "{event:?}");
+        }
+        assert!(crate::journal::ready(&plan, &status, &BTreeSet::new()).is_empty());
+    }
+}
