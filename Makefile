@@ -8,10 +8,11 @@ XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check fmt build bench docs
+.PHONY: help demo demo-down test check licences fmt build docs
 
 help: ## What can be done here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 22
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -nE 's/^([a-z-]+):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: packages ## Build a real cluster of 3 control planes and 2 workers on this machine
 	@$(XTASK) demo
@@ -22,10 +23,18 @@ demo-down: ## Take the demo away again, everything of it
 test: packages ## Every test; those on the lab too, where this machine can host it
 	@tests/run
 
-check: ## Format, lints, scripts, licences: seconds when warm
+check: licences ## Format, lints, scripts; licences and advisories where cargo-deny is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	find playbooks tests -name '*.sh' -print0 | xargs -0 shellcheck --shell=sh --severity=warning
+
+licences: ## Licences, sources and advisories of the dependencies (deny.toml)
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	else echo 'Licences and advisories are not checked: cargo-deny is missing (cargo install --locked cargo-deny).'; fi
+
+docs: ## The pages of docs/ as a book, in target/book
+	@if command -v mdbook >/dev/null; then mdbook build docs --dest-dir "$(CURDIR)/target/book"; \
+	else echo 'mdbook is missing: cargo install --locked mdbook. The pages can be read as they are: docs/SUMMARY.md'; fi
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all

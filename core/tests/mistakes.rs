@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use kubewright_core::finding::codes::{self, AREAS};
 use kubewright_core::finding::{Finding, Severity, Subject};
-use kubewright_core::spec::{Reading, read};
+use kubewright_core::spec::{Reading, read, reference, schema};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -126,6 +126,13 @@ fn no_source_uses_a_code_that_is_in_no_table() {
 #[test]
 fn the_page_about_findings_is_written_from_the_table() {
     is_current("findings.md", &codes::page());
+}
+
+#[test]
+fn the_pages_about_the_spec_are_written_from_its_table() {
+    is_current("spec.md", &reference::page());
+    let schema = serde_json::to_string_pretty(&schema::schema()).unwrap();
+    is_current("cluster.schema.json", &format!("{schema}\n"));
 }
 
 /// A page of the reference is what the code says now.

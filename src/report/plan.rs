@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kubewright_core::finding::{Finding, Severity, Subject};
+use kubewright_core::ids::HostName;
 use kubewright_core::plan::{Plan, Target};
 use kubewright_core::summary::Outline;
 
@@ -103,19 +104,40 @@ pub fn findings(findings: &[Finding], paint: Paint) -> String {
     finding_lines(findings, paint, 2).into_iter().map(|line| format!("  {line}\n")).collect()
 }
 
+/// Findings that say the same of several hosts are one, with all names; worst first.
+fn merged(findings: &[Finding]) -> Vec<(&Finding, Vec<&HostName>)> {
+    let mut merged: Vec<(&Finding, Vec<&HostName>)> = Vec::new();
+    for finding in findings {
+        let Subject::Host(host) = &finding.subject else {
+            merged.push((finding, Vec::new()));
+            continue;
+        };
+        let same = |(first, hosts): &&mut (&Finding, Vec<&HostName>)| {
+            let alike = (first.severity, &first.code, &first.text, &first.hint);
+            !hosts.is_empty() && alike == (finding.severity, &finding.code, &finding.text, &finding.hint)
+        };
+        match merged.iter_mut().find(same) {
+            Some((_, hosts)) => hosts.push(host),
+            None => merged.push((finding, vec![host])),
+        }
+    }
+    merged.sort_by_key(|(finding, _)| finding.severity);
+    merged
+}
+
 /// One line per finding, worst first, each followed by its hint; `left` columns are taken already.
 fn finding_lines(findings: &[Finding], paint: Paint, left: usize) -> Vec<String> {
-    let mut sorted: Vec<&Finding> = findings.iter().collect();
-    sorted.sort_by_key(|finding| finding.severity);
-    let widest = sorted.iter().map(|finding| finding.code.len()).max().unwrap_or_default();
+    let merged = merged(findings);
+    let widest = findings.iter().map(|finding| finding.code.len()).max().unwrap_or_default();
     let indent = widest + 1 + 9;
     let room = paint.columns().saturating_sub(left + indent).max(40);
     let mut lines = Vec::new();
-    for finding in sorted {
+    for (finding, hosts) in merged {
         let word = pad(&finding.severity.to_string(), 9);
         let head = format!("{} {}", pad(&finding.code, widest), severity(finding.severity, &word, paint));
         let about = match &finding.subject {
-            Subject::Host(host) => format!("{host}: "),
+            Subject::Host(_) if hosts.len() > NAMED => format!("{}: ", count(hosts.len(), "host")),
+            Subject::Host(_) => format!("{}: ", hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(" ")),
             Subject::Step(step) => format!("{step}: "),
             Subject::Spec(path) => format!("{path}: "),
             Subject::Cluster => String::new(),
@@ -184,6 +206,17 @@ mod tests {
                 .hint("10.244.0.0/16 is free on all hosts"),
         );
         insta::assert_snapshot!(findings(&plan.findings, Paint::none()));
+    }
+
+    #[test]
+    fn what_holds_for_several_hosts_is_said_once() {
+        let on = |host: &str, text: &str| {
+            Finding::new(Severity::Warns, "HOST024", Subject::Host(host.into()), text).hint("boot it")
+        };
+        let told = findings(&[on("cp1", "cgroup v1"), on("w1", "other"), on("w2", "cgroup v1")], Paint::none());
+        assert_eq!(told, "  HOST024 warns    cp1 w2: cgroup v1; boot it\n  HOST024 warns    w1: other; boot it\n");
+        let many: Vec<Finding> = (0..9).map(|number| on(&format!("w{number}"), "cgroup v1")).collect();
+        assert_eq!(findings(&many, Paint::none()), "  HOST024 warns    9 hosts: cgroup v1; boot it\n");
     }
 
     #[test]

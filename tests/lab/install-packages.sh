@@ -5,6 +5,13 @@
 # then says which Go it takes or how one arrives.
 set -eu
 
+# Debian's own Rust is too old for this; installing another is the user's decision.
+if ! command -v cargo >/dev/null; then
+	echo "cargo is missing. Install Rust with rustup (https://rustup.rs), open a new shell, and run make again." >&2
+	echo "rust-toolchain.toml names the version; rustup fetches it by itself." >&2
+	exit 1
+fi
+
 packages="
 debootstrap podman runc netavark iptables nftables conntrack iproute2 util-linux
 openssh-client curl jq skopeo docker-registry busybox haproxy

@@ -11,6 +11,7 @@ mod defaults;
 mod format;
 mod path;
 mod reading;
+pub mod reference;
 pub mod schema;
 mod shape;
 mod source;
