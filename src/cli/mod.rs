@@ -1,6 +1,7 @@
 //! The command line: one file per command, each turning arguments into a request and the answer into text and an
 //! exit code. Arguments end here.
 
+mod abandon;
 mod apply;
 mod completions;
 mod init;

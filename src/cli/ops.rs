@@ -9,6 +9,7 @@ use kubewright_core::plan::Plan;
 use kubewright_core::spec::Spec;
 use kubewright_core::summary;
 
+use super::abandon::Abandon;
 use super::run;
 use super::world::World;
 use crate::error::{Error, ExitCode};
@@ -18,7 +19,7 @@ use crate::ports::Hosts;
 use crate::report::{self, Paint};
 use crate::store::{Hold, Operation, StoreError};
 
-/// List, show and resume operations
+/// List, show, resume and abandon operations
 #[derive(Debug, clap::Subcommand)]
 pub enum Ops {
     /// List the operations kept on this machine
@@ -30,6 +31,7 @@ pub enum Ops {
     },
     /// Go on where an operation stopped
     Resume(Resume),
+    Abandon(Abandon),
 }
 
 /// Which operation, and where to look for it.
@@ -59,6 +61,7 @@ impl Ops {
             Self::List => list(world),
             Self::Show { operation } => show(world, &operation),
             Self::Resume(resume) => resume.run(world).await,
+            Self::Abandon(abandon) => abandon.run(world).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! family of steps; [`lock`] makes sure that only one run writes, [`mirror`] that another machine can go on, and [`recover`] finds what there is to
 //! go on with.
 
+pub mod abandon;
 pub mod cancel;
 pub mod driver;
 mod files;
