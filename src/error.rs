@@ -221,7 +221,14 @@ impl Error {
         }
         let resume = format!("kubewright ops resume {}", run.plan().operation);
         match self.0.kind {
-            ErrorKind::Moved => self.0.next.push("make a new plan from what is there now: kubewright plan".to_owned()),
+            // Half a run is in the way of a new plan, so giving it up comes first.
+            ErrorKind::Moved => {
+                self.0.next.push(format!("make it as it was, then: {resume} -f FILE"));
+                self.0.next.push(format!(
+                    "or give the run up, then plan anew: kubewright ops abandon {} -f FILE",
+                    run.plan().operation
+                ));
+            }
             ErrorKind::Locked => {}
             _ if self.0.next.is_empty() => self.0.next.push(resume),
             _ => self.0.next.push(format!("then: {resume}")),

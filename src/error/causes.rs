@@ -127,7 +127,8 @@ impl From<Held> for Error {
                 .next(format!("wait for it, or follow it: kubewright ops show {}", holder.operation)),
             Held::Unfinished(holder) => Self::locked(message)
                 .safe("nothing was changed")
-                .next(format!("finish it first: kubewright ops resume {}", holder.operation)),
+                .next(format!("finish it first: kubewright ops resume {} -f FILE", holder.operation))
+                .next(format!("or give it up: kubewright ops abandon {} -f FILE", holder.operation)),
         }
     }
 }

@@ -93,9 +93,21 @@ fn a_failed_step_says_where_and_keeps_the_last_lines() {
 }
 
 #[test]
-fn a_guard_asks_for_a_new_plan_and_not_for_a_resume() {
+fn a_guard_names_both_ways_on() {
     let plan = sample::plan();
     let error = Error::guard_failed(&Run::new(&plan), &plan.steps[0].id, "cp1 is another machine now");
     assert_eq!(error.exit_code(), ExitCode::Moved);
-    assert!(error.parts().next.iter().all(|next| !next.contains("resume")));
+    assert!(error.parts().next[0].ends_with("kubewright ops resume 7f3a -f FILE"), "{error:?}");
+    assert!(error.parts().next[1].ends_with("kubewright ops abandon 7f3a -f FILE"), "{error:?}");
+}
+
+#[test]
+fn an_unfinished_operation_can_be_finished_or_given_up() {
+    let holder = serde_json::from_str(
+        r#"{"operation":"7f3a","cluster":"lab","holder":"ada@desk","pid":7,"since":"2026-01-01T10:00:00Z","doing":"x","seen":"2026-01-01T10:00:00Z"}"#,
+    );
+    let error = Error::from(kubewright_core::takeover::Held::Unfinished(Box::new(holder.unwrap())));
+    assert_eq!(error.exit_code(), ExitCode::Locked);
+    assert!(error.parts().next[0].ends_with("kubewright ops resume 7f3a -f FILE"), "{error:?}");
+    assert!(error.parts().next[1].ends_with("kubewright ops abandon 7f3a -f FILE"), "{error:?}");
 }

@@ -34,7 +34,10 @@ pub(super) fn record(input: Input<'_>, host: &Host, seen: &HostFacts) -> Option<
     }
     (!record.settled).then(|| {
         blocks(host, "HOST011", format!("operation {} claimed it and has not finished", record.operation))
-            .hint(format!("go on with it:  kubewright ops resume {}", record.operation))
+            .hint(format!(
+                "go on with it:  kubewright ops resume {0} -f FILE   or give it up:  kubewright ops abandon {0} -f FILE",
+                record.operation
+            ))
     })
 }
 
