@@ -104,7 +104,7 @@ impl World {
     /// Where no folder for control sockets can be made.
     pub fn connect(&self, spec: &Spec) -> Result<Arc<dyn Hosts>, Error> {
         let hosts =
-            SshHosts::of_spec(spec, self.sudo_password.as_ref()).map_err(|error| Error::io(&env::temp_dir(), error))?;
+            SshHosts::of_spec(spec, self.sudo_password.as_ref()).map_err(|error| Error::io(env::temp_dir(), error))?;
         Ok(Arc::new(hosts))
     }
 
