@@ -26,8 +26,10 @@ pub struct Abandon {
 impl Abandon {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         if !world.yes && !world.is_interactive() {
-            return Err(Error::usage("nobody can be asked here whether to give the operation up; nothing was contacted")
-                .next("add --yes, or look first: kubewright ops show"));
+            return Err(Error::usage(
+                "nobody can be asked here whether to give the operation up; nothing was contacted",
+            )
+            .next("add --yes, or look first: kubewright ops show"));
         }
         let (mut operation, hosts) = self.which.found(world).await?;
         let outlook = look(hosts.as_ref(), &operation).await?;

@@ -122,10 +122,15 @@ async fn over(world: &World, operation: &Operation, hosts: &dyn Hosts, forced: b
         publish(&lock, operation, &mut notes).await;
         lock.release().await;
         notes.iter().for_each(|note| report::note(note));
-        said = format!("operation {} {ended}, but the cluster was still locked for it: the lock was given back", plan.operation);
+        said = format!(
+            "operation {} {ended}, but the cluster was still locked for it: the lock was given back",
+            plan.operation
+        );
     }
     if world.json {
-        report::print_json(&serde_json::json!({ "event": "nothingToDo", "operation": plan.operation, "lockReleased": freed }))?;
+        report::print_json(
+            &serde_json::json!({ "event": "nothingToDo", "operation": plan.operation, "lockReleased": freed }),
+        )?;
     } else {
         report::note(&said);
     }

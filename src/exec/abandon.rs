@@ -127,7 +127,10 @@ impl Outlook {
         } else if self.remains.claimed.is_empty() {
             sentences.push("no host was claimed: a new plan is free".to_owned());
         } else {
-            sentences.push(format!("claimed and never started: {}; they are given free for a new plan", names(&self.remains.claimed)));
+            sentences.push(format!(
+                "claimed and never started: {}; they are given free for a new plan",
+                names(&self.remains.claimed)
+            ));
         }
         sentences.extend(self.silent.iter().cloned());
         sentences
@@ -207,7 +210,11 @@ fn last_word(operation: &mut Operation, fence: u64, by: &str, clock: &dyn Clock)
 fn claims(operation: &Operation, name: &HostName) -> Vec<String> {
     let plan = &operation.plan;
     let etcd = EtcdBootstrap { initial_cluster_token: String::new(), state: ClusterState::New };
-    let rendered = plan.spec.host(name).zip(operation.facts.host(name)).map(|(host, seen)| render::node_files(&plan.spec, host, &etcd, seen));
+    let rendered = plan
+        .spec
+        .host(name)
+        .zip(operation.facts.host(name))
+        .map(|(host, seen)| render::node_files(&plan.spec, host, &etcd, seen));
     let manifests = rendered.into_iter().flatten().map(|file| file.path).filter(|path| path.starts_with(MANIFESTS));
     manifests.chain([CA.to_owned(), HostRecord::PATH.to_owned()]).collect()
 }

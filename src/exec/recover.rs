@@ -27,7 +27,9 @@ pub enum RecoverError {
     #[error(transparent)]
     Host(#[from] HostError),
     /// Copies that cannot both be true.
-    #[error("{one} and {other} tell different stories of operation {operation}: two runs went on from the same point with the same fence number")]
+    #[error(
+        "{one} and {other} tell different stories of operation {operation}: two runs went on from the same point with the same fence number"
+    )]
     Doubt {
         /// Of which operation.
         operation: OperationId,
@@ -73,7 +75,9 @@ struct Copy {
 impl Copy {
     /// Reads and folds a copy; the reason where it is none.
     fn read(place: String, operation: &OperationId, copy: MirrorCopy) -> Result<Self, String> {
-        let (Some(plan), Some(facts)) = (copy.plan, copy.facts) else { return Err("its plan or its facts are missing".into()) };
+        let (Some(plan), Some(facts)) = (copy.plan, copy.facts) else {
+            return Err("its plan or its facts are missing".into());
+        };
         let kept = Kept::parse(operation, Path::new("its copy"), plan, facts).map_err(|error| error.to_string())?;
         let (told, status) = fold(&kept, &copy.journal.unwrap_or_default()).map_err(|error| error.to_string())?;
         Ok(Self { place, kept, told, status })
@@ -102,7 +106,9 @@ async fn copies(spec: &Spec, hosts: &dyn Hosts, operation: &OperationId) -> (Vec
         };
         match copy {
             Ok(copy) if copy == MirrorCopy::default() => None,
-            Ok(copy) => Some(Copy::read(name.to_string(), operation, copy).map_err(|why| format!("the copy on {name}: {why}"))),
+            Ok(copy) => {
+                Some(Copy::read(name.to_string(), operation, copy).map_err(|why| format!("the copy on {name}: {why}")))
+            }
             Err(error) => Some(Err(error.to_string())),
         }
     }))

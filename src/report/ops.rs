@@ -301,7 +301,8 @@ mod tests {
     #[test]
     fn one_that_cannot_be_read_hides_no_other() {
         let (_, now) = run_until(3600);
-        let broken = Entry { operation: "dead".into(), story: Err("plan.json has format 9; this kubewright knows 1".into()) };
+        let broken =
+            Entry { operation: "dead".into(), story: Err("plan.json has format 9; this kubewright knows 1".into()) };
         assert_eq!(broken.json()["state"], "unreadable");
         insta::assert_snapshot!(list(&[broken, entry(3600, "81bc")], now, 140, Paint::none()));
     }

@@ -122,7 +122,12 @@ impl Kept {
     ///
     /// # Errors
     /// [`StoreError`] where they are damaged, newer than we are, or of another operation.
-    pub fn parse(operation: &OperationId, origin: &Path, plan_bytes: Vec<u8>, facts_bytes: Vec<u8>) -> Result<Self, StoreError> {
+    pub fn parse(
+        operation: &OperationId,
+        origin: &Path,
+        plan_bytes: Vec<u8>,
+        facts_bytes: Vec<u8>,
+    ) -> Result<Self, StoreError> {
         let plan: Plan = parse(&origin.join(PLAN), &plan_bytes)?;
         let facts: Facts = parse(&origin.join(FACTS), &facts_bytes)?;
         if &plan.operation != operation {
@@ -233,8 +238,8 @@ impl Operations {
     pub fn open(&self, hold: Hold) -> Result<Operation, StoreError> {
         let Kept { plan, facts, plan_bytes, facts_bytes } = self.read(&hold.operation)?;
         let path = hold.folder.join(JOURNAL);
-        let journal =
-            Journal::open(&path, &plan, &digest_of(&plan_bytes)).map_err(|source| StoreError::Journal { path, source })?;
+        let journal = Journal::open(&path, &plan, &digest_of(&plan_bytes))
+            .map_err(|source| StoreError::Journal { path, source })?;
         let secrets = Secrets::new(self.root.join("secrets").join(hold.operation.as_str()));
         let folder = hold.folder.clone();
         Ok(Operation { plan, facts, plan_bytes, facts_bytes, journal, folder, secrets, lock: hold })
@@ -286,7 +291,9 @@ impl Operations {
         for entry in entries.flatten() {
             let plan = entry.path().join(PLAN);
             // A folder of another name is none of ours.
-            let Ok(operation) = OperationId::try_from(entry.file_name().to_string_lossy().into_owned()) else { continue };
+            let Ok(operation) = OperationId::try_from(entry.file_name().to_string_lossy().into_owned()) else {
+                continue;
+            };
             if let Ok(modified) = fs::metadata(&plan).and_then(|metadata| metadata.modified()) {
                 found.push((modified, operation));
             }

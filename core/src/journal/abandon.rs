@@ -17,7 +17,8 @@ pub struct Remains {
 
 /// What a run leaves.
 pub fn remains(plan: &Plan, status: &Status) -> Remains {
-    let begun = plan.steps.iter().filter(|step| status.steps.get(&step.id).is_some_and(|state| *state != StepState::Waiting));
+    let begun =
+        plan.steps.iter().filter(|step| status.steps.get(&step.id).is_some_and(|state| *state != StepState::Waiting));
     let mut remains = Remains::default();
     for step in begun {
         let Target::Host(host) = &step.target else { continue };
@@ -44,7 +45,8 @@ mod tests {
     fn begun(verbs: &[&str]) -> Remains {
         let plan = sample::plan();
         let mut status = Status::new(&plan);
-        let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "a".into() };
+        let accepted =
+            Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "a".into() };
         status.apply(&accepted).unwrap();
         for step in plan.steps.iter().filter(|step| verbs.iter().any(|verb| step.id.as_str().ends_with(verb))) {
             status.apply(&Event::StepStarted { step: step.id.clone(), attempt: 1 }).unwrap();
@@ -72,11 +74,14 @@ mod tests {
         let mut status = Status::new(&plan);
         let gone = Event::Abandoned { by: "ada@desk".into() };
         assert!(status.clone().apply(&gone).is_err(), "before the plan was accepted there is no run");
-        let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "a".into() };
+        let accepted =
+            Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "a".into() };
         status.apply(&accepted).unwrap();
         status.apply(&gone).unwrap();
         assert_eq!(status.abandoned.as_deref(), Some("ada@desk"));
-        for event in [gone, Event::Finished, Event::TakenUp { by: "a".into(), fence: 9 }, Event::Paused { why: "x".into() }] {
+        for event in
+            [gone, Event::Finished, Event::TakenUp { by: "a".into(), fence: 9 }, Event::Paused { why: "x".into() }]
+        {
             assert!(status.apply(&event).is_err(), "{event:?}");
         }
         assert!(crate::journal::ready(&plan, &status, &BTreeSet::new()).is_empty());

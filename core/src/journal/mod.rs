@@ -178,7 +178,10 @@ impl Status {
             if let Event::Accepted { plan_digest, .. } = &record.event
                 && plan_digest != digest
             {
-                return Err(Illegal { seq: record.seq, why: "it was written for another plan than the one beside it".into() });
+                return Err(Illegal {
+                    seq: record.seq,
+                    why: "it was written for another plan than the one beside it".into(),
+                });
             }
             status.apply(&record.event).map_err(|why| Illegal { seq: record.seq, why })?;
         }
@@ -191,7 +194,11 @@ impl Status {
     /// Why the event cannot follow; the status is unchanged then.
     pub fn apply(&mut self, event: &Event) -> Result<(), String> {
         if let Event::Accepted { .. } = event {
-            return if std::mem::replace(&mut self.accepted, true) { Err("a plan is accepted once".into()) } else { Ok(()) };
+            return if std::mem::replace(&mut self.accepted, true) {
+                Err("a plan is accepted once".into())
+            } else {
+                Ok(())
+            };
         }
         if !self.accepted {
             return Err("the plan was not accepted yet".into());
@@ -278,10 +285,17 @@ impl Status {
 
 /// Steps that may begin now: never begun, failed or in doubt, not in `running`, and everything they wait for done.
 /// Nothing begins once the run has finished or was abandoned.
-pub fn ready<'p>(plan: &'p Plan, status: &Status, running: &std::collections::BTreeSet<StepId>) -> Vec<&'p crate::plan::Step> {
+pub fn ready<'p>(
+    plan: &'p Plan,
+    status: &Status,
+    running: &std::collections::BTreeSet<StepId>,
+) -> Vec<&'p crate::plan::Step> {
     if status.is_over() {
         return Vec::new();
     }
     let done = |id: &StepId| status.steps.get(id) == Some(&StepState::Succeeded);
-    plan.steps.iter().filter(|step| !done(&step.id) && !running.contains(&step.id) && step.after.iter().all(done)).collect()
+    plan.steps
+        .iter()
+        .filter(|step| !done(&step.id) && !running.contains(&step.id) && step.after.iter().all(done))
+        .collect()
 }

@@ -81,7 +81,8 @@ mod tests {
     /// A journal taken up with each of these numbers, one after another; `by` makes it differ.
     fn told(fences: &[(u64, &str)]) -> Told {
         let plan = sample::plan();
-        let mut events = vec![Event::Accepted { operation: plan.operation.clone(), plan_digest: "d".into(), by: "a".into() }];
+        let mut events =
+            vec![Event::Accepted { operation: plan.operation.clone(), plan_digest: "d".into(), by: "a".into() }];
         events.extend(fences.iter().map(|(fence, by)| Event::TakenUp { by: (*by).into(), fence: *fence }));
         let (mut text, mut link) = (String::new(), String::new());
         for (count, event) in events.iter().enumerate() {
@@ -109,7 +110,11 @@ mod tests {
         let (short, long) = (told(&[(1, "a")]), told(&[(1, "a"), (2, "b")]));
         assert_eq!(best(&[short.clone(), long.clone(), nothing()]), Ok(Some(Best { index: 1, forks: Vec::new() })));
         assert_eq!(best(&[long.clone(), short]), Ok(Some(Best { index: 0, forks: Vec::new() })));
-        assert_eq!(best(&[long.clone(), long]), Ok(Some(Best { index: 0, forks: Vec::new() })), "ours where they agree");
+        assert_eq!(
+            best(&[long.clone(), long]),
+            Ok(Some(Best { index: 0, forks: Vec::new() })),
+            "ours where they agree"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kubewright_core::summary::sample;
 use tempfile::TempDir;
 
 use super::*;
-use crate::host::fake::{Fault, FakeHosts};
+use crate::host::fake::{FakeHosts, Fault};
 use crate::store::Journal;
 
 const ID: &str = "7f3a";
