@@ -195,3 +195,30 @@ fn expected_files(spec: &Spec, host: &Host, seen: &HostFacts) -> std::collection
     }
     expected
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use kubewright_core::spec::read;
+
+    use super::*;
+
+    #[test]
+    fn a_host_without_curl_is_one_finding() {
+        let text = include_str!("../examples/single.yaml");
+        let spec = read("single.yaml", text).spec.unwrap();
+        let name = spec.hosts[0].name.clone();
+        let found = |curl: Fact<String>| {
+            let at = Timestamp::UNIX_EPOCH;
+            let architecture = Fact::Known { value: "x86_64".to_owned(), at };
+            let mut seen = HostFacts { architecture, ..HostFacts::default() };
+            seen.versions.insert(CURL.to_owned(), curl);
+            let mut facts = Facts::default();
+            facts.hosts.insert(name.clone(), Fact::Known { value: seen, at });
+            desired(&spec, &facts).1.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        assert_eq!(found(Fact::Absent), ["ART003"]);
+        let silent = found(Fact::unreadable("it says nothing"));
+        assert!(silent.len() > 5 && silent.iter().all(|code| code == "ART001" || code == "ART002"), "{silent:?}");
+    }
+}

@@ -341,4 +341,11 @@ mod tests {
         let text = serde_json::to_string(&facts).unwrap();
         assert_eq!(serde_json::from_str::<HostFacts>(&text).unwrap(), facts);
     }
+
+    #[test]
+    fn a_reason_may_stand_without_advice() {
+        let fact: Fact<String> = serde_json::from_str(r#"{"unreadable": {"why": "no answer"}}"#).unwrap();
+        assert_eq!((fact.why(), fact.hint()), (Some("no answer"), None));
+        assert_eq!(serde_json::to_string(&fact).unwrap(), r#"{"unreadable":{"why":"no answer"}}"#);
+    }
 }
