@@ -76,7 +76,7 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         // At once: between here and the end of the program nothing may leave the cluster locked.
         lock.release().await;
         if let Some(api) = hands.api.get() {
-            let released = lease::release(api, lock.fence, world.clock.now()).await;
+            let released = lease::release(api.as_ref(), lock.fence, world.clock.now()).await;
             tracing::debug!(?released, "lease");
         }
     }
@@ -151,7 +151,7 @@ async fn beat(lock: &Lock, run: &Run<'_>, hands: &Hands, world: &World) -> HostE
             return fenced;
         }
         if let Some(api) = hands.api.get() {
-            let shown = tokio::time::timeout(HEARTBEAT, lease::hold(api, &world.operator(), lock.fence, world.clock.now())).await;
+            let shown = tokio::time::timeout(HEARTBEAT, lease::hold(api.as_ref(), &world.operator(), lock.fence, world.clock.now())).await;
             tracing::debug!(?shown, "lease");
         }
     }

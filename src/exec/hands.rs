@@ -17,8 +17,7 @@ use super::mirror::MirrorSender;
 use super::{Effects, Failure, Telling, Verdict, files, keys, objects, prepare, settle, start};
 use crate::facts::{Questions, gather};
 use crate::host::unit::{UnitEnd, UnitName, UnitResult, UnitState, run_unit, unit_state};
-use crate::kube::ClusterApi;
-use crate::ports::{Clock, Host, HostError, Hosts, Script};
+use crate::ports::{Clock, Host, HostError, Hosts, KubeApi, Script};
 use crate::store::Secrets;
 
 /// Everything a step may reach for.
@@ -40,7 +39,7 @@ pub struct Hands {
     /// The keys, once made or found.
     pub keys: OnceCell<Keys>,
     /// The API, once it answers.
-    pub api: OnceCell<ClusterApi>,
+    pub api: OnceCell<Arc<dyn KubeApi>>,
 }
 
 impl From<HostError> for Failure {

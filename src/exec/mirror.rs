@@ -19,6 +19,9 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Without a new record a mirror that fell behind is tried again this often: a line that comes back is no event here.
 const AGAIN: Duration = Duration::from_secs(15);
 
+/// Two uploads of some dozen kilobytes, over connections that have just answered.
+const ROOTED: Duration = Duration::from_secs(30);
+
 /// The running mirror.
 pub struct Mirror {
     journal: watch::Sender<Arc<[u8]>>,
@@ -66,14 +69,17 @@ impl Mirror {
     }
 
     /// Waits until so many hosts hold plan and facts, so that from the first effect on another machine can resume.
-    /// False where fewer ever will.
+    /// False where fewer do in good time.
     pub async fn rooted_on(&mut self, hosts: usize) -> bool {
-        for _ in 0..hosts {
-            if self.rooted.recv().await.is_none() {
-                return false;
+        let rooted = async {
+            for _ in 0..hosts {
+                if self.rooted.recv().await.is_none() {
+                    return false;
+                }
             }
-        }
-        true
+            true
+        };
+        tokio::time::timeout(ROOTED, rooted).await.unwrap_or(false)
     }
 
     /// For whoever writes the journal.

@@ -34,15 +34,17 @@ pub fn api(spec: &Spec, hosts: Arc<dyn Hosts>, credentials: &Credentials) -> Res
     ClusterApi::connect(Way::Ssh(hosts), &control_planes, credentials)
 }
 
-async fn connected(hands: &Hands) -> Result<&ClusterApi, Failure> {
-    hands
+async fn connected(hands: &Hands) -> Result<&dyn KubeApi, Failure> {
+    let api = hands
         .api
         .get_or_try_init(|| async {
             let credentials = Credentials::from_kubeconfig(hands.keys().await?.super_admin()?)
                 .map_err(|error| Failure::new(error.to_string()))?;
-            Ok(api(&hands.plan.spec, hands.hosts.clone(), &credentials)?)
+            let api: Arc<dyn KubeApi> = Arc::new(api(&hands.plan.spec, hands.hosts.clone(), &credentials)?);
+            Ok::<_, Failure>(api)
         })
-        .await
+        .await?;
+    Ok(api.as_ref())
 }
 
 /// Applies one group of objects.

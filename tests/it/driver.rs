@@ -48,7 +48,8 @@ fn plan() -> Plan {
     }
 }
 
-struct Silence;
+/// A reporter that shows nothing.
+pub struct Silence;
 
 impl Reporter for Silence {
     fn event(&self, _progress: &Progress) {}

@@ -4,5 +4,6 @@
 
 mod cli;
 mod driver;
+mod hands;
 mod host;
 mod kube_api;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -53,8 +54,8 @@ impl Operator {
         text
     }
 
-    /// Runs a command and kills it (-9) at the first event that `here` picks.
-    pub fn kill_at(&self, arguments: &[&str], here: impl Fn(&Value) -> bool) -> Watched {
+    /// Runs a command and kills it (-9) so long after the first event that `here` picks.
+    pub fn kill_at(&self, arguments: &[&str], after: Duration, here: impl Fn(&Value) -> bool) -> Watched {
         let mut child = self
             .command(arguments)
             .args(["--output", "json"])
@@ -67,6 +68,7 @@ impl Operator {
             let Ok(line) = line else { break };
             let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
             if here(&event) {
+                std::thread::sleep(after);
                 child.kill().expect("it was alive");
                 child.wait().expect("it was ours");
                 return Watched::Killed;

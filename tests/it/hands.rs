@@ -1,0 +1,246 @@
+//! The real steps on fake hosts: a whole bootstrap through playbooks, files, units, keys and objects, with connections
+//! lost before, inside and after each kind of script, then resumed from nothing but the control planes' mirror.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kubewright::exec::cancel::Cancel;
+use kubewright::exec::driver::{End, Run};
+use kubewright::exec::hands::Hands;
+use kubewright::exec::lock::{self, Lock};
+use kubewright::exec::mirror::{Mirror, Origin};
+use kubewright::exec::recover;
+use kubewright::facts::{Questions, gather};
+use kubewright::host::fake::{FakeHosts, Fault, Reply};
+use kubewright::ports::{
+    Applied, Clock, KubeApi, KubeError, Lines, NodeMarks, NodeSummary, ObjectRef, Patched, Readiness, SystemClock,
+};
+use kubewright::store::{Operation, Operations};
+use kubewright_core::facts::Facts;
+use kubewright_core::health::Condition;
+use kubewright_core::ids::HostName;
+use kubewright_core::journal::Event;
+use kubewright_core::plan::Plan;
+use kubewright_core::planner::{Desired, DesiredHost, Identity, Input, Outcome, bootstrap};
+use kubewright_core::spec::{EncryptionAlgorithm, Spec, read};
+use kubewright_core::version::Version;
+use serde_json::Value;
+use tokio::sync::{OnceCell, mpsc};
+
+use super::driver::Silence;
+
+const SPEC: &str = include_str!("../../examples/lab-ha.yaml");
+const NAMES: [&str; 5] = ["cp1", "cp2", "cp3", "w1", "w2"];
+
+/// An API server that takes everything.
+#[derive(Default)]
+struct Agreeable {
+    objects: Mutex<BTreeSet<String>>,
+    marked: Mutex<BTreeMap<HostName, NodeMarks>>,
+}
+
+#[async_trait]
+impl KubeApi for Agreeable {
+    async fn apply(&self, object: &Value) -> Result<Applied, KubeError> {
+        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+        let created = self.objects.lock().unwrap().insert(name);
+        Ok(Applied { created, resource_version: "1".into(), warnings: Vec::new() })
+    }
+
+    async fn get(&self, _object: &ObjectRef) -> Result<Option<Value>, KubeError> {
+        Ok(None)
+    }
+
+    async fn patch_node(&self, node: &HostName, marks: &NodeMarks) -> Result<Patched, KubeError> {
+        self.marked.lock().unwrap().insert(node.clone(), marks.clone());
+        Ok(Patched::Changed)
+    }
+
+    async fn ready(&self) -> Result<Readiness, KubeError> {
+        Ok(Readiness { control_plane: "cp1".into(), failing: Vec::new() })
+    }
+
+    async fn version(&self) -> Result<Version, KubeError> {
+        Ok(Version::new(1, 35, 4))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeSummary>, KubeError> {
+        Ok(Vec::new())
+    }
+
+    async fn wait_until(&self, _: &Condition, _: Duration, _: Lines<'_>) -> Result<(), KubeError> {
+        Ok(())
+    }
+}
+
+fn hosts() -> FakeHosts {
+    FakeHosts::new(NAMES)
+        .on("debian/prepare.sh", |_| Reply::ok(":: prepared\n"))
+        .on("debian/start-control-plane.sh", |_| Reply::ok(":: control plane healthy\n"))
+        .on("debian/start-worker.sh", |_| Reply::ok(":: worker healthy\n"))
+        // In doubt means again: these fakes keep no state of their own that could say more.
+        .on("debian/verify.sh", |_| Reply::ok("not-done: nobody knows\n"))
+}
+
+fn spec() -> Spec {
+    let mut spec = read("lab-ha.yaml", SPEC).spec.unwrap();
+    // Seconds of RSA in every run would test patience.
+    spec.certificates.encryption_algorithm = EncryptionAlgorithm::EcdsaP256;
+    spec
+}
+
+async fn planned(hosts: &FakeHosts) -> (Plan, Facts) {
+    let spec = spec();
+    let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
+    let facts = gather(hosts, &names, &Questions::default()).await;
+    let desired = Desired { hosts: names.iter().map(|name| (name.clone(), DesiredHost::default())).collect() };
+    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
+    let input =
+        Input { spec: &spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
+    match bootstrap(input) {
+        Outcome::Plan(plan) => (*plan, facts),
+        other => panic!("{other:#?}"),
+    }
+}
+
+/// One process on a machine of its own: from nothing but the control planes' mirror where there is one, else from the
+/// plan; it takes the lock, mirrors, drives, and ends as it ends.
+async fn process(hosts: &FakeHosts, api: &Arc<Agreeable>, planned: &(Plan, Facts)) -> Result<End, String> {
+    let told = |error: &dyn std::fmt::Display| error.to_string();
+    let (plan, facts) = planned;
+    let state = tempfile::tempdir().unwrap();
+    let operations = Operations::new(state.path());
+    let mut notes = Vec::new();
+    let operation = match recover::unfinished(&plan.spec, hosts, None, &mut notes).await {
+        Ok(id) => {
+            let hold = operations.hold(&id).map_err(|error| told(&error))?;
+            recover::up_to_date(&operations, hold, &plan.spec, hosts, &mut notes).await.map_err(|error| told(&error))?
+        }
+        Err(_) => operations.create(plan, facts).map_err(|error| told(&error))?,
+    };
+    let Operation { plan, facts, plan_bytes, facts_bytes, journal, secrets, lock: _hold, .. } = operation;
+    let mut holder = lock::holder(&plan, "ada@desk".into(), SystemClock.now());
+    // Every process of this test would else be this one, which lives.
+    holder.started = None;
+    let lock = Lock::take(hosts, &plan.spec, holder, true).await.map_err(|error| told(&error))?;
+    let (notes, _notices) = mpsc::unbounded_channel();
+    let origin = Origin {
+        operation: plan.operation.clone(),
+        fence: lock.fence,
+        plan: plan_bytes.into(),
+        facts: facts_bytes.into(),
+    };
+    let mut mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
+    if !mirror.rooted_on(2).await {
+        return Err("no mirror".into());
+    }
+    let hands = Hands {
+        plan: plan.clone(),
+        facts,
+        hosts: Arc::new(hosts.clone()),
+        fence: lock.fence,
+        secrets,
+        clock: Arc::new(SystemClock),
+        mirror: mirror.sender(),
+        keys: OnceCell::new(),
+        api: OnceCell::new_with(Some(api.clone() as Arc<dyn KubeApi>)),
+    };
+    let accepted = journal.status().accepted;
+    let plan_digest = journal.plan_digest().to_owned();
+    let end = {
+        let run = Run::new(&plan, journal, &hands, &Silence, &SystemClock);
+        if !accepted {
+            let operation = plan.operation.clone();
+            run.record(Event::Accepted { operation, plan_digest, by: "ada@desk".into() }).unwrap();
+        }
+        run.record(Event::TakenUp { by: "ada@desk".into(), fence: lock.fence }).unwrap();
+        run.drive(&Cancel::default()).await.unwrap()
+    };
+    drop(hands);
+    mirror.finish().await;
+    if end == End::Finished {
+        lock.release().await;
+    }
+    Ok(end)
+}
+
+/// What the hosts hold in the end, without what every run makes anew. A mirror stands on a majority of the control
+/// planes, whichever they are.
+fn outcome(hosts: &FakeHosts) -> BTreeSet<String> {
+    let counts = |path: &String| !path.starts_with("/var/lib/kubewright/ops/");
+    let of = |name: &'static str| {
+        hosts.files(name).into_keys().filter(counts).map(move |path| format!("{name} {}", undated(path)))
+    };
+    NAMES.into_iter().flat_map(of).collect()
+}
+
+/// A kubelet's certificate carries its date in its name.
+fn undated(path: String) -> String {
+    match path.strip_prefix("/var/lib/kubelet/pki/kubelet-client-") {
+        Some(rest) if rest != "current.pem" => "/var/lib/kubelet/pki/kubelet-client-<date>.pem".to_owned(),
+        _ => path,
+    }
+}
+
+fn one_authority(hosts: &FakeHosts) -> bool {
+    let authority = |name: &str| hosts.files(name).get("/etc/kubernetes/pki/ca.crt").map(|(_, bytes)| bytes.clone());
+    let all: BTreeSet<_> = NAMES.into_iter().map(authority).collect();
+    all.len() == 1 && !all.contains(&None)
+}
+
+#[tokio::test]
+async fn a_whole_bootstrap_in_one_go() {
+    let (hosts, api) = (hosts(), Arc::new(Agreeable::default()));
+    let planned = planned(&hosts).await;
+    assert_eq!(process(&hosts, &api, &planned).await, Ok(End::Finished));
+    assert!(one_authority(&hosts));
+    assert_eq!(api.marked.lock().unwrap().len(), 5);
+    for name in NAMES {
+        let files = hosts.files(name);
+        assert!(!files.keys().any(|path| path.starts_with("/var/lib/kubewright/secrets")), "{name} keeps a copy of keys");
+        let (_, record) = &files["/var/lib/kubewright/host"];
+        assert!(String::from_utf8_lossy(record).contains("\"settled\":true"), "{name}");
+        let (mode, _) = files["/etc/kubernetes/pki/ca.crt"];
+        assert_eq!(mode, 0o644);
+    }
+    let (mode, _) = hosts.files("cp1")["/etc/kubernetes/pki/ca.key"];
+    assert_eq!(mode, 0o600);
+    assert!(!hosts.files("w1").contains_key("/etc/kubernetes/pki/ca.key"), "a worker has no authority's key");
+}
+
+#[tokio::test]
+async fn a_connection_lost_anywhere_ends_in_the_same_cluster() {
+    let undisturbed = {
+        let (hosts, api) = (hosts(), Arc::new(Agreeable::default()));
+        let planned = planned(&hosts).await;
+        assert_eq!(process(&hosts, &api, &planned).await, Ok(End::Finished));
+        outcome(&hosts)
+    };
+    let scripts = [
+        ("cp1", "common/fence.sh"),
+        ("cp2", "common/mirror.sh"),
+        ("cp3", "common/files.sh"),
+        ("w1", "common/files.sh"),
+        ("cp1", "debian/prepare.sh"),
+        ("cp2", "debian/start-control-plane.sh"),
+        ("w2", "debian/start-worker.sh"),
+        ("cp1", "common/facts.sh"),
+    ];
+    for (host, script) in scripts {
+        for fault in [Fault::Refused, Fault::LostBefore, Fault::LostInside, Fault::LostAfter] {
+            let (hosts, api) = (hosts(), Arc::new(Agreeable::default()));
+            let planned = planned(&hosts).await;
+            hosts.fault(host, script, fault);
+            let mut ends = Vec::new();
+            while ends.last() != Some(&Ok(End::Finished)) {
+                assert!(ends.len() < 4, "{host} {script} {fault:?}: {ends:#?}");
+                ends.push(process(&hosts, &api, &planned).await);
+            }
+            let different: Vec<_> = outcome(&hosts).symmetric_difference(&undisturbed).cloned().collect();
+            assert!(different.is_empty(), "{host} {script} {fault:?}: {different:#?}");
+            assert!(one_authority(&hosts), "{host} {script} {fault:?}");
+        }
+    }
+}
