@@ -94,7 +94,12 @@ impl Output {
         if self.status == 0 {
             return Ok(self);
         }
-        Err(HostError::Failed { host: host.clone(), script: script.name.to_owned(), status: self.status, stderr: self.stderr })
+        Err(HostError::Failed {
+            host: host.clone(),
+            script: script.name.to_owned(),
+            status: self.status,
+            stderr: self.stderr,
+        })
     }
 }
 
@@ -182,7 +187,11 @@ impl HostError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Connect { hint, .. } | Self::Sudo { hint, .. } => hint.as_deref(),
-            Self::Lost { .. } | Self::Answer { .. } | Self::Fenced { .. } | Self::Failed { .. } | Self::Value { .. } => None,
+            Self::Lost { .. }
+            | Self::Answer { .. }
+            | Self::Fenced { .. }
+            | Self::Failed { .. }
+            | Self::Value { .. } => None,
         }
     }
 

@@ -98,7 +98,8 @@ impl World {
 
     /// Whether etcd has a majority, and with it the API an answer.
     pub fn api_answers(&self) -> bool {
-        let members: Vec<&Machine> = self.spec.with_role(Role::Etcd).filter_map(|host| self.machines.get(&host.name)).collect();
+        let members: Vec<&Machine> =
+            self.spec.with_role(Role::Etcd).filter_map(|host| self.machines.get(&host.name)).collect();
         let running = members.iter().filter(|member| member.kubelet && member.etcd_data.is_some()).count();
         quorum::has_quorum(members.len(), running)
     }
@@ -145,7 +146,9 @@ impl World {
             }
             StepKind::Prove { nodes } => {
                 self.need_api()?;
-                if let Some(missing) = nodes.iter().find(|node| !self.machines.get(*node).is_some_and(|machine| machine.kubelet)) {
+                if let Some(missing) =
+                    nodes.iter().find(|node| !self.machines.get(*node).is_some_and(|machine| machine.kubelet))
+                {
                     return Err(format!("{missing} is not there"));
                 }
             }
@@ -160,10 +163,16 @@ impl World {
 
     fn start_control_plane(&mut self, step: &Step) -> Result<(), String> {
         let name = self.host(step)?;
-        let tokens: BTreeSet<Option<&String>> =
-            self.spec.with_role(Role::Etcd).filter_map(|host| self.machines.get(&host.name)).map(|machine| machine.files.as_ref()).collect();
+        let tokens: BTreeSet<Option<&String>> = self
+            .spec
+            .with_role(Role::Etcd)
+            .filter_map(|host| self.machines.get(&host.name))
+            .map(|machine| machine.files.as_ref())
+            .collect();
         if tokens.len() != 1 || tokens.contains(&None) {
-            return Err("a first etcd member would start while others lack their files or carry another identity".into());
+            return Err(
+                "a first etcd member would start while others lack their files or carry another identity".into()
+            );
         }
         let is_member = self.spec.host(&name).is_some_and(|host| host.is(Role::Etcd));
         let machine = self.machine(step)?;
@@ -173,7 +182,9 @@ impl World {
         machine.kubelet = true;
         if is_member {
             match (&machine.etcd_data, &machine.files) {
-                (Some(data), Some(files)) if data != files => return Err("the data of another etcd would be served".into()),
+                (Some(data), Some(files)) if data != files => {
+                    return Err("the data of another etcd would be served".into());
+                }
                 (None, files) => machine.etcd_data = files.clone(),
                 _ => {}
             }

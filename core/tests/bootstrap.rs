@@ -24,7 +24,8 @@ fn spec(control_planes: usize, workers: usize) -> Spec {
         text += &format!("  - {{name: cp{index}, address: 10.77.0.{}, roles: [controlPlane, etcd]}}\n", 10 + index);
     }
     for index in 1..=workers {
-        text += &format!("  - {{name: w{index}, address: 10.77.{}.{}, roles: [worker]}}\n", index / 200, 20 + index % 200);
+        text +=
+            &format!("  - {{name: w{index}, address: 10.77.{}.{}, roles: [worker]}}\n", index / 200, 20 + index % 200);
     }
     let reading = read("test.yaml", &text);
     reading.spec.unwrap_or_else(|| panic!("{:#?}", reading.findings))
@@ -52,8 +53,9 @@ fn facts(spec: &Spec) -> Facts {
 }
 
 fn outcome(spec: &Spec, facts: &Facts) -> Outcome {
-    let desired =
-        Desired { hosts: spec.hosts.iter().map(|host| (host.name.clone(), DesiredHost::default())).collect::<BTreeMap<_, _>>() };
+    let desired = Desired {
+        hosts: spec.hosts.iter().map(|host| (host.name.clone(), DesiredHost::default())).collect::<BTreeMap<_, _>>(),
+    };
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
     bootstrap(Input { spec, facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" })
 }
@@ -145,7 +147,8 @@ fn a_settled_cluster_needs_nothing() {
     let mut facts = facts(&spec);
     for host in &spec.hosts {
         let mut seen = bare(&host.name);
-        let record = HostRecord { cluster: "lab".into(), operation: "7f3a9c".into(), roles: host.roles.clone(), settled: true };
+        let record =
+            HostRecord { cluster: "lab".into(), operation: "7f3a9c".into(), roles: host.roles.clone(), settled: true };
         seen.record = known(record);
         facts.hosts.insert(host.name.clone(), known(seen));
     }
@@ -172,8 +175,14 @@ fn a_deleted_manifest_and_a_stopped_kubelet_are_differences() {
     wanted.files.insert("/etc/kubernetes/manifests/kube-scheduler.yaml".into(), vec!["abc".into()]);
     let desired = Desired { hosts: BTreeMap::from([("cp1".into(), wanted)]) };
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    let input =
-        Input { spec: &spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
+    let input = Input {
+        spec: &spec,
+        facts: &facts,
+        desired: &desired,
+        findings: &[],
+        identity: &identity,
+        tool_version: "0.0.0",
+    };
     let Outcome::Blocked { findings } = bootstrap(input) else { panic!("it is not as the spec says") };
     assert_eq!(findings[0].code, "CONV002");
     assert!(findings[0].text.contains("kube-scheduler.yaml"), "{}", findings[0].text);
@@ -187,8 +196,14 @@ fn what_reading_and_rendering_found_blocks_the_plan() {
     let desired = Desired::default();
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
     let findings = [Finding::new(Severity::Blocks, "ART001", Subject::Cluster, "no checksum")];
-    let input =
-        Input { spec: &spec, facts: &facts, desired: &desired, findings: &findings, identity: &identity, tool_version: "0.0.0" };
+    let input = Input {
+        spec: &spec,
+        facts: &facts,
+        desired: &desired,
+        findings: &findings,
+        identity: &identity,
+        tool_version: "0.0.0",
+    };
     assert_eq!(codes(&bootstrap(input)), ["ART001"]);
 }
 
@@ -210,7 +225,8 @@ fn the_time_for_keys_grows_with_hosts_and_algorithm() {
 #[test]
 fn lint_sees_a_control_plane_that_waits_for_another() {
     let mut plan = plan(3, 0);
-    let starts: Vec<usize> = (0..plan.steps.len()).filter(|index| plan.steps[*index].kind == StepKind::StartControlPlane).collect();
+    let starts: Vec<usize> =
+        (0..plan.steps.len()).filter(|index| plan.steps[*index].kind == StepKind::StartControlPlane).collect();
     let first = plan.steps[starts[0]].id.clone();
     plan.steps[starts[1]].after.push(first);
     let codes: Vec<String> = lint(&plan).into_iter().map(|finding| finding.code).collect();
@@ -220,7 +236,8 @@ fn lint_sees_a_control_plane_that_waits_for_another() {
 #[test]
 fn lint_sees_a_member_started_before_the_others_have_files() {
     let mut plan = plan(3, 0);
-    let files = |step: &Step| matches!(step.kind, StepKind::PlaceFiles { .. }) && step.target == Target::Host("cp3".into());
+    let files =
+        |step: &Step| matches!(step.kind, StepKind::PlaceFiles { .. }) && step.target == Target::Host("cp3".into());
     let placed = plan.steps.iter().find(|step| files(step)).unwrap().id.clone();
     for step in &mut plan.steps {
         if step.kind == StepKind::StartControlPlane {
@@ -260,7 +277,8 @@ struct Rehearsal<'p> {
 impl<'p> Rehearsal<'p> {
     fn new(plan: &'p Plan) -> Self {
         let mut status = Status::new(plan);
-        let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "test".into() };
+        let accepted =
+            Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "test".into() };
         status.apply(&accepted).unwrap();
         Self { plan, world: World::bare(&plan.spec), status, running: BTreeSet::new(), attempts: BTreeMap::new() }
     }

@@ -94,7 +94,9 @@ pub(super) async fn admin_conf(spec: &Spec, hosts: &dyn Hosts) -> Result<SecretS
     }
     Err(match silence {
         Some(error) => error.into(),
-        None => Error::failed(format!("no control plane of {} has {ADMIN_CONF}: the cluster is not built yet", spec.name))
-            .next("kubewright apply -f cluster.yaml"),
+        None => {
+            Error::failed(format!("no control plane of {} has {ADMIN_CONF}: the cluster is not built yet", spec.name))
+                .next("kubewright apply -f cluster.yaml")
+        }
     })
 }

@@ -66,7 +66,11 @@ fn control_planes_start_together(plan: &Plan, findings: &mut Vec<Finding>) {
     let members: BTreeSet<&HostName> = plan.spec.with_role(Role::Etcd).map(|host| &host.name).collect();
     for step in starts {
         if let Some(other) = step.after.iter().find(|id| start_ids.contains(id)) {
-            findings.push(about(step, "PLAN005", format!("it waits for {other}, but the first etcd needs both at once")));
+            findings.push(about(
+                step,
+                "PLAN005",
+                format!("it waits for {other}, but the first etcd needs both at once"),
+            ));
         }
         let placed: BTreeSet<&HostName> = step
             .after

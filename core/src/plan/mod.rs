@@ -329,7 +329,8 @@ pub fn moved(plan: &Plan, facts: &Facts) -> Vec<String> {
         .iter()
         .filter_map(|assumed| {
             let value = now.get(&assumed.path).map_or("absent", String::as_str);
-            (value != assumed.value).then(|| format!("{} was {} when planned and is {value} now", assumed.path, assumed.value))
+            (value != assumed.value)
+                .then(|| format!("{} was {} when planned and is {value} now", assumed.path, assumed.value))
         })
         .collect()
 }

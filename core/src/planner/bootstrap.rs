@@ -36,7 +36,11 @@ pub fn bootstrap(input: Input<'_>) -> Outcome {
     }
     let plan = tell(input, findings);
     let contradictions = lint(&plan);
-    if contradictions.is_empty() { Outcome::Plan(Box::new(plan)) } else { Outcome::Blocked { findings: contradictions } }
+    if contradictions.is_empty() {
+        Outcome::Plan(Box::new(plan))
+    } else {
+        Outcome::Blocked { findings: contradictions }
+    }
 }
 
 fn tell(input: Input<'_>, findings: Vec<Finding>) -> Plan {
@@ -69,11 +73,15 @@ fn tell(input: Input<'_>, findings: Vec<Finding>) -> Plan {
         .hosts
         .iter()
         .map(|host| {
-            let id = guarded(story.on(&host.name, StepKind::PlaceFiles { initial_cluster_token: token.clone() }), input, host)
-                .after([&keys, &prepared[&host.name]])
-                .undo(Undo::ResetHost)
-                .within(SHORT_SECONDS)
-                .because("keys, kubeconfigs, manifests and kubelet configuration, all before the kubelet starts");
+            let id = guarded(
+                story.on(&host.name, StepKind::PlaceFiles { initial_cluster_token: token.clone() }),
+                input,
+                host,
+            )
+            .after([&keys, &prepared[&host.name]])
+            .undo(Undo::ResetHost)
+            .within(SHORT_SECONDS)
+            .because("keys, kubeconfigs, manifests and kubelet configuration, all before the kubelet starts");
             (&host.name, id)
         })
         .collect();
@@ -108,7 +116,8 @@ fn tell(input: Input<'_>, findings: Vec<Finding>) -> Plan {
         );
     }
 
-    let mut present: BTreeMap<&HostName, &[StepId]> = control_planes.iter().map(|host| (&host.name, started.as_slice())).collect();
+    let mut present: BTreeMap<&HostName, &[StepId]> =
+        control_planes.iter().map(|host| (&host.name, started.as_slice())).collect();
     let joined: BTreeMap<&HostName, StepId> = spec
         .hosts
         .iter()
@@ -208,7 +217,9 @@ fn groups(spec: &Spec) -> Vec<ObjectGroup> {
 fn reason(group: ObjectGroup) -> &'static str {
     match group {
         ObjectGroup::Rbac => "kubeadm's bindings",
-        ObjectGroup::Configuration => "kubeadm-config, kubelet-config and cluster-info, so that kubeadm and its users feel at home",
+        ObjectGroup::Configuration => {
+            "kubeadm-config, kubelet-config and cluster-info, so that kubeadm and its users feel at home"
+        }
         ObjectGroup::KubeProxy => "Services reach their pods on every node",
         ObjectGroup::CoreDns => "Services have names",
         ObjectGroup::Network => "pods reach each other across nodes",
