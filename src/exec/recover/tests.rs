@@ -12,6 +12,8 @@ use crate::host::fake::{FakeHosts, Fault};
 use crate::store::Journal;
 
 const ID: &str = "7f3a";
+/// A number that no process of Linux has.
+const NOBODY: u32 = u32::MAX;
 
 /// Three control planes, a state folder, and the sample's plan.
 struct Scene {
@@ -198,4 +200,29 @@ async fn nothing_is_unfinished_after_an_end() {
         scene.hosts.fault(name, "connect", Fault::Refused);
     }
     assert!(matches!(scene.which(None).await.0, Err(RecoverError::Host(_))));
+}
+
+#[tokio::test]
+async fn a_lock_that_a_dead_process_left_is_seen_and_given_back() {
+    let scene = scene();
+    scene.local(&journal(&[(1, "a@a")]));
+    let (operation, _) = scene.recover().await.unwrap();
+    assert!(!still_locked(&scene.hosts, &operation.plan).await);
+    let (operation, scene) = (&operation, &scene);
+    let take = |pid: u32| async move {
+        let holder = crate::exec::lock::holder(&operation.plan, "a@a".into(), Timestamp::UNIX_EPOCH);
+        let holder = kubewright_core::facts::lock::Holder { pid, ..holder };
+        Lock::take(&scene.hosts, &scene.spec, holder, false).await.unwrap()
+    };
+    take(NOBODY).await;
+    assert!(still_locked(&scene.hosts, &operation.plan).await);
+    let lock = take(std::process::id()).await;
+    let mut notes = Vec::new();
+    assert_eq!((publish(&lock, operation, &mut notes).await, notes.len()), (3, 0));
+    lock.release().await;
+    assert!(!still_locked(&scene.hosts, &operation.plan).await);
+    let host = scene.hosts.host(&"cp3".into()).await.unwrap();
+    let copy = mirror::fetch(host.as_ref(), &ID.into()).await.unwrap();
+    assert_eq!(copy.journal.unwrap(), operation.journal.bytes());
+    assert_eq!(copy.plan.unwrap(), operation.plan_bytes);
 }
