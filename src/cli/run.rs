@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kubewright_core::ids::HostName;
 use kubewright_core::journal::{self, Event};
-use kubewright_core::quorum::majority;
 use kubewright_core::progress::News;
+use kubewright_core::quorum::majority;
 use kubewright_core::spec::Role;
 use kubewright_core::summary;
 use tokio::sync::{OnceCell, mpsc};
@@ -42,7 +42,8 @@ pub enum Approval {
 /// # Errors
 /// [`Error`] that says what is safe now and how to go on.
 pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, forced: bool) -> Result<ExitCode, Error> {
-    let Operation { plan, facts, plan_bytes, facts_bytes, journal, folder, secrets, lock: _held_until_the_end } = operation;
+    let Operation { plan, facts, plan_bytes, facts_bytes, journal, folder, secrets, lock: _held_until_the_end } =
+        operation;
     let control_planes: Vec<HostName> = plan.spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
     let holder = lock::holder(&plan, world.operator(), world.clock.now());
     let lock = Lock::take(hosts.as_ref(), &plan.spec, holder, forced).await?;
@@ -57,8 +58,12 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     let mut mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
     if !mirror.rooted_on(majority(control_planes.len())).await {
         lock.release().await;
-        return Err(Error::new(ErrorKind::Blocked, "MIRROR", "the plan could not be kept on a majority of the control planes")
-            .safe("nothing was changed"));
+        return Err(Error::new(
+            ErrorKind::Blocked,
+            "MIRROR",
+            "the plan could not be kept on a majority of the control planes",
+        )
+        .safe("nothing was changed"));
     }
     let hands = Hands {
         plan: plan.clone(),
@@ -151,7 +156,11 @@ async fn beat(lock: &Lock, run: &Run<'_>, hands: &Hands, world: &World) -> HostE
             return fenced;
         }
         if let Some(api) = hands.api.get() {
-            let shown = tokio::time::timeout(HEARTBEAT, lease::hold(api.as_ref(), &world.operator(), lock.fence, world.clock.now())).await;
+            let shown = tokio::time::timeout(
+                HEARTBEAT,
+                lease::hold(api.as_ref(), &world.operator(), lock.fence, world.clock.now()),
+            )
+            .await;
             tracing::debug!(?shown, "lease");
         }
     }
@@ -202,7 +211,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Io { path, source } => Self::io(&path, source),
-            StoreError::Unknown { .. } | StoreError::Ambiguous { .. } => Self::usage(error.to_string()).next("kubewright ops list"),
+            StoreError::Unknown { .. } | StoreError::Ambiguous { .. } => {
+                Self::usage(error.to_string()).next("kubewright ops list")
+            }
             StoreError::Busy(_) => Self::locked(error.to_string()).safe("nothing was changed"),
             StoreError::Begun(ref id) => {
                 let next = format!("kubewright ops resume {id}");

@@ -176,8 +176,7 @@ impl<'a> Run<'a> {
     /// Tells the reader something.
     pub fn tell(&self, news: News) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress =
-            Progress { v: FORMAT, seq: *told, at: self.clock.now(), op: self.plan.operation.clone(), news };
+        let progress = Progress { v: FORMAT, seq: *told, at: self.clock.now(), op: self.plan.operation.clone(), news };
         *told += 1;
         self.reporter.event(&progress);
     }
@@ -214,4 +213,3 @@ impl From<JournalError> for Stop {
         Self::Journal(error)
     }
 }
-

@@ -19,7 +19,12 @@ pub fn to_remote(file: RenderedFile) -> RemoteFile {
 ///
 /// # Errors
 /// [`Failure`]; the host has all of the new files or, of each, the old one.
-pub async fn place(hands: &Hands, step: &Step, initial_cluster_token: &str, telling: Telling<'_>) -> Result<(), Failure> {
+pub async fn place(
+    hands: &Hands,
+    step: &Step,
+    initial_cluster_token: &str,
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
     let keys = hands.keys().await?;
     let seen = hands.seen(&spec.name)?;

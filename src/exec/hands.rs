@@ -85,7 +85,9 @@ impl Hands {
     pub async fn keys(&self) -> Result<&Keys, Failure> {
         self.keys
             .get_or_try_init(|| async {
-                keys::find(self).await?.ok_or_else(|| Failure::new("the keys of this operation are neither here nor on a control plane"))
+                keys::find(self)
+                    .await?
+                    .ok_or_else(|| Failure::new("the keys of this operation are neither here nor on a control plane"))
             })
             .await
     }
@@ -95,7 +97,14 @@ impl Hands {
     ///
     /// # Errors
     /// [`Failure`] with the script's own last lines.
-    pub async fn unit(&self, host: &dyn Host, step: &Step, attempt: u32, script: &Script, telling: Telling<'_>) -> Result<(), Failure> {
+    pub async fn unit(
+        &self,
+        host: &dyn Host,
+        step: &Step,
+        attempt: u32,
+        script: &Script,
+        telling: Telling<'_>,
+    ) -> Result<(), Failure> {
         let name = self.unit_name(step, attempt);
         let result = self.attached(host, &name, script, telling).await?;
         match result.end {
@@ -106,7 +115,11 @@ impl Hands {
                 host.name(),
                 last_words(&result.output_tail)
             ))),
-            UnitEnd::Vanished => Err(Failure::new(format!("{} on {} is gone without a result: was the host restarted?", script.name, host.name()))),
+            UnitEnd::Vanished => Err(Failure::new(format!(
+                "{} on {} is gone without a result: was the host restarted?",
+                script.name,
+                host.name()
+            ))),
         }
     }
 
@@ -214,7 +227,9 @@ impl Effects for Hands {
         match &step.kind {
             StepKind::MakeKeys { keep_on } => keys::make(self, keep_on, telling).await,
             StepKind::PrepareHost(preparation) => prepare::perform(self, step, attempt, preparation, telling).await,
-            StepKind::PlaceFiles { initial_cluster_token } => files::place(self, step, initial_cluster_token, telling).await,
+            StepKind::PlaceFiles { initial_cluster_token } => {
+                files::place(self, step, initial_cluster_token, telling).await
+            }
             StepKind::StartControlPlane => start::control_plane(self, step, attempt, telling).await,
             StepKind::StartWorker => start::worker(self, step, attempt, telling).await,
             StepKind::ApplyObjects { group } => objects::apply(self, *group, telling).await,

@@ -125,14 +125,15 @@ async fn follow(
                     return;
                 }
             }
-            Err(error @ HostError::Fenced { .. }) => return note(format!("the mirror on {} stopped: {error}", host.name())),
+            Err(error @ HostError::Fenced { .. }) => {
+                return note(format!("the mirror on {} stopped: {error}", host.name()));
+            }
             Err(error) => {
                 if !std::mem::replace(&mut behind, true) {
                     note(format!("the mirror on {} falls behind: {error}", host.name()));
                 }
-                match tokio::time::timeout(AGAIN, journal.changed()).await {
-                    Ok(Err(_)) => return,
-                    Ok(Ok(())) | Err(_) => {}
+                if let Ok(Err(_)) = tokio::time::timeout(AGAIN, journal.changed()).await {
+                    return;
                 }
             }
         }
@@ -152,7 +153,13 @@ async fn write(host: &dyn Host, origin: &Origin, first: bool, written: usize, jo
 
 /// Sends what lies behind `offset`. A host that holds something else was written by a run that we have overtaken: we hold
 /// the fence, so ours takes its place.
-async fn send(host: &dyn Host, origin: &Origin, file: MirrorFile, offset: usize, bytes: &[u8]) -> Result<(), HostError> {
+async fn send(
+    host: &dyn Host,
+    origin: &Origin,
+    file: MirrorFile,
+    offset: usize,
+    bytes: &[u8],
+) -> Result<(), HostError> {
     let mut offset = offset;
     loop {
         let rest = &bytes[offset.min(bytes.len())..];

@@ -65,7 +65,11 @@ pub async fn apply(hands: &Hands, group: ObjectGroup, telling: Telling<'_>) -> R
         },
     };
     let applied = apply_all(api, &objects).await?;
-    telling(&format!("{} objects applied, {} of them new", applied.len(), applied.iter().filter(|one| one.created).count()));
+    telling(&format!(
+        "{} objects applied, {} of them new",
+        applied.len(),
+        applied.iter().filter(|one| one.created).count()
+    ));
     Ok(())
 }
 

@@ -18,7 +18,13 @@ const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn perform(hands: &Hands, step: &Step, attempt: u32, preparation: &Preparation, telling: Telling<'_>) -> Result<(), Failure> {
+pub async fn perform(
+    hands: &Hands,
+    step: &Step,
+    attempt: u32,
+    preparation: &Preparation,
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
     let (host, _) = hands.host(step).await?;
     let files: Vec<_> = render::preparation_files(&hands.plan.spec).into_iter().map(to_remote).collect();
     put_files(host.as_ref(), hands.fence, &files).await?;

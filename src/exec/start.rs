@@ -19,8 +19,9 @@ const TO_EXPLAIN: u32 = 20;
 /// [`Failure`].
 pub async fn control_plane(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
-    let script = control_plane_values(Script::new("debian/start-control-plane.sh", playbooks::START_CONTROL_PLANE), hands, spec)
-        .value("API_DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
+    let script =
+        control_plane_values(Script::new("debian/start-control-plane.sh", playbooks::START_CONTROL_PLANE), hands, spec)
+            .value("API_DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
     hands.unit(host.as_ref(), step, attempt, &script, telling).await
 }
 
@@ -29,7 +30,8 @@ pub async fn control_plane(hands: &Hands, step: &Step, attempt: u32, telling: Te
 /// # Errors
 /// [`Failure`] where the host cannot be asked.
 pub async fn probe_control_plane(hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
-    let script = control_plane_values(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec).value("STEP", "control-plane");
+    let script = control_plane_values(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec)
+        .value("STEP", "control-plane");
     verdict(host, &script).await.map(start_again)
 }
 

@@ -41,7 +41,14 @@ fn plan() -> Plan {
         desired.hosts.insert(host.name.clone(), DesiredHost::default());
     }
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    let input = Input { spec: &spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
+    let input = Input {
+        spec: &spec,
+        facts: &facts,
+        desired: &desired,
+        findings: &[],
+        identity: &identity,
+        tool_version: "0.0.0",
+    };
     match bootstrap(input) {
         Outcome::Plan(plan) => *plan,
         other => panic!("{other:#?}"),
@@ -282,7 +289,8 @@ async fn end_of(effects: &Simulated, cancel: &Cancel) -> (End, Vec<Event>) {
     let log = Tape { bytes: tape.clone(), writes: 0, tear: None };
     let journal = Journal::resume(Box::new(log), Vec::new(), &plan, DIGEST).unwrap();
     let run = Run::new(&plan, journal, effects, &Silence, &Noon);
-    let accepted = Event::Accepted { operation: plan.operation.clone(), plan_digest: DIGEST.to_owned(), by: "test".into() };
+    let accepted =
+        Event::Accepted { operation: plan.operation.clone(), plan_digest: DIGEST.to_owned(), by: "test".into() };
     run.record(accepted).unwrap();
     let end = run.drive(cancel).await.unwrap();
     let records = kubewright_core::journal::read(&tape.lock().unwrap()).unwrap().records;
@@ -310,7 +318,11 @@ async fn a_guard_that_does_not_hold_stops_before_the_effect() {
     let (end, events) = end_of(&effects, &Cancel::default()).await;
     let End::Broken(broken) = end else { panic!("{end:?}") };
     assert!(matches!(&broken[0].what, Breakage::Guard(why) if why == "cp2 moved"));
-    assert!(!events.iter().any(|event| matches!(event, Event::StepStarted { step, .. } if step.as_str() == "02-cp2-prepare")));
+    assert!(
+        !events
+            .iter()
+            .any(|event| matches!(event, Event::StepStarted { step, .. } if step.as_str() == "02-cp2-prepare"))
+    );
     assert!(!effects.performed.lock().unwrap().iter().any(|step| step == "02-cp2-prepare"));
 }
 
@@ -348,5 +360,7 @@ async fn a_step_without_end_fails_at_its_deadline() {
     let (end, _) = end_of(&effects, &Cancel::default()).await;
     let End::Broken(broken) = end else { panic!("{end:?}") };
     assert!(matches!(&broken[0].what, Breakage::Failed(failure) if failure.text.starts_with("no end within")));
-    assert!(plan().steps.iter().any(|step| step.id == broken[0].step && matches!(step.kind, StepKind::MakeKeys { .. })));
+    assert!(
+        plan().steps.iter().any(|step| step.id == broken[0].step && matches!(step.kind, StepKind::MakeKeys { .. }))
+    );
 }

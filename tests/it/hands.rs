@@ -97,8 +97,14 @@ async fn planned(hosts: &FakeHosts) -> (Plan, Facts) {
     let facts = gather(hosts, &names, &Questions::default()).await;
     let desired = Desired { hosts: names.iter().map(|name| (name.clone(), DesiredHost::default())).collect() };
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    let input =
-        Input { spec: &spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
+    let input = Input {
+        spec: &spec,
+        facts: &facts,
+        desired: &desired,
+        findings: &[],
+        identity: &identity,
+        tool_version: "0.0.0",
+    };
     match bootstrap(input) {
         Outcome::Plan(plan) => (*plan, facts),
         other => panic!("{other:#?}"),
@@ -199,7 +205,10 @@ async fn a_whole_bootstrap_in_one_go() {
     assert_eq!(api.marked.lock().unwrap().len(), 5);
     for name in NAMES {
         let files = hosts.files(name);
-        assert!(!files.keys().any(|path| path.starts_with("/var/lib/kubewright/secrets")), "{name} keeps a copy of keys");
+        assert!(
+            !files.keys().any(|path| path.starts_with("/var/lib/kubewright/secrets")),
+            "{name} keeps a copy of keys"
+        );
         let (_, record) = &files["/var/lib/kubewright/host"];
         assert!(String::from_utf8_lossy(record).contains("\"settled\":true"), "{name}");
         let (mode, _) = files["/etc/kubernetes/pki/ca.crt"];

@@ -137,11 +137,8 @@ pub const DIGEST: &str = "digest-of-the-sample";
 /// Everything a run of [`plan`] tells from begin to end; each step begins as soon as it may.
 pub fn story(plan: &Plan) -> Vec<Progress> {
     let mut tale = Tale { plan, progress: Vec::new() };
-    let accepted = Event::Accepted {
-        operation: plan.operation.clone(),
-        plan_digest: DIGEST.into(),
-        by: "ada@desk".into(),
-    };
+    let accepted =
+        Event::Accepted { operation: plan.operation.clone(), plan_digest: DIGEST.into(), by: "ada@desk".into() };
     tale.tell(0, News::Recorded { record: accepted });
     tale.tell(0, News::Recorded { record: Event::TakenUp { by: "ada@desk".into(), fence: 1 } });
     let mut done: BTreeSet<&StepId> = BTreeSet::new();

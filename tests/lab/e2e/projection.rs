@@ -46,7 +46,9 @@ fn contents(path: &str, digest: &str, encoded: &str) -> String {
         let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64");
         String::from_utf8(bytes).expect("text")
     };
-    let made_anew = path.ends_with(".key") || path.ends_with(".pub") || path.ends_with(".conf") && path.starts_with("/etc/kubernetes");
+    let made_anew = path.ends_with(".key")
+        || path.ends_with(".pub")
+        || path.ends_with(".conf") && path.starts_with("/etc/kubernetes");
     if path.ends_with(".crt") {
         let all = CertificateFacts::from_pem(&decoded()).expect("a certificate");
         let facts = all.first().expect("one certificate");
@@ -86,7 +88,10 @@ pub fn objects(kubectl: &Kubectl) -> BTreeMap<String, Value> {
             // Authorities and their keys are new in every cluster; so are the addresses that Services draw.
             if let Some(data) = bare["data"].as_object_mut() {
                 for value in data.values_mut() {
-                    if value.as_str().is_some_and(|text| text.contains("CERTIFICATE") || text.contains("certificate-authority-data")) {
+                    if value
+                        .as_str()
+                        .is_some_and(|text| text.contains("CERTIFICATE") || text.contains("certificate-authority-data"))
+                    {
                         *value = Value::from("made anew");
                     }
                 }
@@ -102,6 +107,7 @@ pub fn objects(kubectl: &Kubectl) -> BTreeMap<String, Value> {
 pub fn nodes(kubectl: &Kubectl) -> BTreeMap<String, Value> {
     let list = kubectl.json(&["get", "nodes"]);
     let nodes = list["items"].as_array().expect("a list");
-    let marks = |node: &Value| serde_json::json!({ "labels": node["metadata"]["labels"], "taints": node["spec"]["taints"] });
+    let marks =
+        |node: &Value| serde_json::json!({ "labels": node["metadata"]["labels"], "taints": node["spec"]["taints"] });
     nodes.iter().map(|node| (node["metadata"]["name"].as_str().unwrap_or_default().to_owned(), marks(node))).collect()
 }
