@@ -48,6 +48,17 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     let holder = lock::holder(&plan, world.operator(), world.clock.now());
     let lock = Lock::take(hosts.as_ref(), &plan.spec, holder, forced).await?;
 
+    if lock.fence <= journal.status().fence {
+        lock.release().await;
+        let text = format!(
+            "the control planes have forgotten operation {}: their fence is {}, its last was {}; they were reinstalled",
+            plan.operation,
+            lock.fence,
+            journal.status().fence
+        );
+        return Err(Error::moved(text).next(format!("give it up: kubewright ops abandon {}", plan.operation)));
+    }
+
     let (notes, notices) = mpsc::unbounded_channel();
     let origin = Origin {
         operation: plan.operation.clone(),

@@ -362,8 +362,8 @@ impl Run {
         match self.standing() {
             Standing::Running => None,
             Standing::Planned => Some("kubewright apply".to_owned()),
-            // Its plan no longer fits; a new one starts from what is there now.
-            Standing::Moved { .. } => Some("kubewright plan".to_owned()),
+            // Its plan no longer fits, and a new one needs this run out of the way.
+            Standing::Moved { .. } => Some(format!("kubewright ops abandon {}", self.plan.operation)),
             Standing::Finished => Some("kubewright status".to_owned()),
             Standing::Abandoned { .. } => Some("kubewright plan".to_owned()),
             Standing::Paused { .. } | Standing::Failed { .. } | Standing::InDoubt { .. } => {

@@ -144,7 +144,7 @@ fn a_guard_that_does_not_hold_asks_for_a_new_plan() {
     told(&mut run, 19, Event::GuardFailed { step: step.clone(), why: "w1 is another machine now".into() });
     told(&mut run, 20, Event::Paused { why: format!("{step} did not succeed") });
     assert!(matches!(run.standing(), Standing::Moved { .. }));
-    assert_eq!(run.next_command().as_deref(), Some("kubewright plan"));
+    assert_eq!(run.next_command().as_deref(), Some("kubewright ops abandon 7f3a"));
 }
 
 #[test]
