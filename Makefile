@@ -3,6 +3,8 @@
 KUBEWRIGHT_CACHE ?= $(HOME)/.cache/kubewright
 export KUBEWRIGHT_CACHE
 export CARGO_TARGET_DIR ?= $(KUBEWRIGHT_CACHE)/target
+# Checkouts share that folder; see the script.
+export RUSTC_WORKSPACE_WRAPPER ?= $(CURDIR)/xtask/rustc.sh
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright

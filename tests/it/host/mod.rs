@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and `unwrap` says so in the fewest words")]
 
-mod contract;
 mod local;
 mod login;
 mod ssh;

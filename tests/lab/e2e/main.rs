@@ -2,6 +2,7 @@
 //! can host a lab; scenarios follow one another, because they share it.
 
 mod cluster;
+mod contract;
 mod operator;
 mod projection;
 mod scenarios;

@@ -5,11 +5,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kubewright::host::ssh::{SshHosts, SshTarget};
+use kubewright_core::spec::Ssh;
+use secrecy::SecretString;
 use serde_json::Value;
 use xtask::cache::Cache;
 use xtask::lab::{self, Lab, LabSpec};
 
 use super::cluster::Kubectl;
+use super::contract;
 use super::operator::{Operator, Watched, does, is_done, records};
 use super::projection;
 
@@ -119,7 +123,31 @@ fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
 
     keeps_no_secrets(bench, &operator);
     told("no key is left in plans, journals, units or copies");
-    bench.project(&kubectl)
+    let projection = bench.project(&kubectl);
+    keeps_the_contract(bench, told);
+    projection
+}
+
+/// Units, fence, files, mirror and facts on a real host, as root and as users with sudo, with and without a password.
+fn keeps_the_contract(bench: &Bench, told: &dyn Fn(&str)) {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    for (user, password) in [("root", None), ("ops", None), ("opspw", Some("lab"))] {
+        let host = bench.lab.host("w2").expect("a worker");
+        let ssh = Ssh {
+            user: Some(user.to_owned()),
+            config_file: Some(bench.lab.ssh_config.to_string_lossy().into_owned()),
+            ..Ssh::default()
+        };
+        let target = SshTarget {
+            name: "w2".into(),
+            address: host.address.to_string(),
+            ssh,
+            sudo_password: password.map(SecretString::from),
+        };
+        let hosts = SshHosts::new([target]).expect("a folder for sockets");
+        runtime.block_on(contract::kept(&hosts, "w2", "c0ffee"));
+        told(&format!("units, fence, files, mirror and facts are as promised for {user}"));
+    }
 }
 
 /// No key may stand in what an operation keeps, here or on the hosts, and its copies of keys are gone.

@@ -1,8 +1,6 @@
-//! What every host with systemd has to do for us: units, the fence, files, the mirror, facts. Written as functions, so
-//! that a lab test can call them with one of its hosts; each takes an operation's name of its own.
-//!
-//! Run by itself against a host of the lab:
-//! `KUBEWRIGHT_TEST_HOST=ops@10.77.0.11 KUBEWRIGHT_TEST_KEY=… KUBEWRIGHT_TEST_KNOWN_HOSTS=… cargo test --test it contract`
+//! What every host with systemd has to do for us: units, the fence, files, the mirror, facts.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and `unwrap` says so in the fewest words")]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,11 +11,9 @@ use kubewright::facts::{Questions, gather};
 use kubewright::host::fence::{Taken, read_lock, release_lock, renew_lock, run_fenced, take_lock};
 use kubewright::host::files::{RemoteFile, put_files, read_files, remove_files};
 use kubewright::host::mirror::{Appended, MirrorFile, append, fetch, list, replace};
-use kubewright::host::ssh::{SshHosts, SshTarget};
 use kubewright::host::unit::{UnitEnd, UnitName, UnitState, run_unit, running_units, unit_state};
 use kubewright::ports::{Host, HostError, Hosts, Script, quiet};
 use kubewright_core::facts::lock::Holder;
-use kubewright_core::spec::Ssh;
 use secrecy::{ExposeSecret, SecretString};
 
 /// A folder of its own on the host; [`clean`] removes it.
@@ -335,42 +331,17 @@ pub async fn clean(host: &dyn Host, operation: &str) {
     host.run(&script.value("OPERATION", operation), &mut quiet()).await.unwrap();
 }
 
-/// A host named in the environment, as `user@address`.
-fn given() -> Option<SshHosts> {
-    let given = std::env::var("KUBEWRIGHT_TEST_HOST").ok()?;
-    let (user, address) = given.split_once('@')?;
-    let ssh = Ssh {
-        user: Some(user.to_owned()),
-        identity_file: std::env::var("KUBEWRIGHT_TEST_KEY").ok(),
-        known_hosts_file: std::env::var("KUBEWRIGHT_TEST_KNOWN_HOSTS").ok(),
-        ..Ssh::default()
-    };
-    let sudo_password = std::env::var("KUBEWRIGHT_SUDO_PASSWORD").ok().map(SecretString::from);
-    SshHosts::new([SshTarget { name: "given".into(), address: address.to_owned(), ssh, sudo_password }]).ok()
-}
-
-#[tokio::test]
-async fn contract() {
-    let Some(hosts) = given() else {
-        eprintln!("SKIPPED: no KUBEWRIGHT_TEST_HOST");
-        return;
-    };
-    let host = hosts.host(&"given".into()).await.unwrap();
+/// All of it, on one host as one user sees it. It raises the host's fence: nothing of a run may come after it.
+pub async fn kept(hosts: &dyn Hosts, name: &str, operation: &str) {
+    let host = hosts.host(&name.into()).await.unwrap();
     let host = host.as_ref();
-    let operation = "c0ffee";
     clean(host, operation).await;
-    let begin = Instant::now();
     let number = fence(host).await;
-    eprintln!("fence {:?}", begin.elapsed());
     let number = takeover_waits(host, number).await;
-    eprintln!("takeover {:?}", begin.elapsed());
     units(host, number, operation).await;
-    eprintln!("units {:?}", begin.elapsed());
     files(host, number).await;
     full_disk(host, number).await;
-    eprintln!("files {:?}", begin.elapsed());
     mirror(host, number, operation).await;
-    eprintln!("mirror {:?}", begin.elapsed());
-    facts(&hosts, "given").await;
+    facts(hosts, name).await;
     clean(host, operation).await;
 }
