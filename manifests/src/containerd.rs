@@ -21,7 +21,7 @@ pub fn files(spec: &Spec) -> Vec<RenderedFile> {
     files.extend([
         RenderedFile::new(format!("{SYSTEMD_DIR}/containerd.service"), 0o644, include_str!("files/containerd.service")),
         RenderedFile::new("/etc/crictl.yaml", 0o644, crictl()),
-        RenderedFile::new("/etc/sysctl.d/99-kubernetes.conf", 0o644, sysctl(spec)),
+        RenderedFile::new(crate::layout::SYSCTL_FILE, 0o644, sysctl(spec)),
         RenderedFile::new("/etc/modules-load.d/kubernetes.conf", 0o644, MODULES),
     ]);
     files

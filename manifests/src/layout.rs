@@ -16,6 +16,8 @@ pub const SYSTEMD_DIR: &str = "/etc/systemd/system";
 pub const KUBELET_SERVING_CERT: &str = "/var/lib/kubelet/pki/kubelet.crt";
 /// Key of [`KUBELET_SERVING_CERT`].
 pub const KUBELET_SERVING_KEY: &str = "/var/lib/kubelet/pki/kubelet.key";
+/// Our kernel settings; the playbook that prepares a host applies them.
+pub const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
 /// The runtime's socket, as a CRI endpoint.
 pub const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 

@@ -1,7 +1,7 @@
 //! Packages, kernel settings, containerd, binaries and images of one host.
 
 use kubewright_core::plan::{ArtefactKind, Preparation, Step};
-use kubewright_manifests::layout::CRI_SOCKET;
+use kubewright_manifests::layout::{CRI_SOCKET, SYSCTL_FILE};
 
 use super::files::to_remote;
 use super::hands::Hands;
@@ -10,9 +10,6 @@ use crate::host::files::put_files;
 use crate::playbooks;
 use crate::ports::{Host, Script, quiet};
 use crate::render;
-
-/// Where our kernel settings are.
-const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
 
 /// Does it.
 ///
