@@ -268,23 +268,11 @@ fn node_state(node: &NodeLine, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
     use kubewright_core::journal::Event;
     use kubewright_core::progress::{News, Progress};
-    use kubewright_core::summary::sample;
+    use kubewright_core::summary::sample::run_until;
 
     use super::*;
-
-    fn run_until(second: i64) -> (Run, Timestamp) {
-        let plan = sample::plan();
-        let story = sample::story(&plan);
-        let end = story[0].at + SignedDuration::from_secs(second);
-        let mut run = Run::new(&plan);
-        for progress in story.iter().filter(|progress| progress.at <= end) {
-            run.observe(progress);
-        }
-        (run, end)
-    }
 
     fn entry(second: i64, name: &str) -> Entry {
         Entry { operation: name.into(), story: Ok(run_until(second).0.interrupted()) }

@@ -13,6 +13,7 @@ use crate::plan::{
 };
 use crate::progress::{self, News, Progress};
 use crate::spec::{self, Role};
+use crate::summary::Run;
 
 const SPEC: &str = "\
 apiVersion: kubewright.dev/v1alpha1
@@ -224,4 +225,16 @@ fn seconds(step: &Step) -> u64 {
         StepKind::MakeKeys { .. } | StepKind::StartWorker => 2,
         _ => 1,
     }
+}
+
+/// The sample's run as it stands so many seconds after its beginning, and that moment.
+pub fn run_until(second: i64) -> (Run, Timestamp) {
+    let plan = plan();
+    let story = story(&plan);
+    let now = story[0].at + SignedDuration::from_secs(second);
+    let mut run = Run::new(&plan);
+    for progress in story.iter().filter(|progress| progress.at <= now) {
+        run.observe(progress);
+    }
+    (run, now)
 }

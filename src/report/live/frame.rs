@@ -192,23 +192,11 @@ fn saying(now: &Now, columns: usize, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
     use kubewright_core::journal::Event;
     use kubewright_core::progress::{News, Progress};
-    use kubewright_core::summary::sample;
+    use kubewright_core::summary::sample::run_until;
 
     use super::*;
-
-    fn run_until(second: i64) -> (Run, Timestamp) {
-        let plan = sample::plan();
-        let story = sample::story(&plan);
-        let end = story[0].at + SignedDuration::from_secs(second);
-        let mut run = Run::new(&plan);
-        for progress in story.iter().filter(|progress| progress.at <= end) {
-            run.observe(progress);
-        }
-        (run, end)
-    }
 
     fn picture(second: i64, columns: usize, height: usize) -> String {
         let (run, now) = run_until(second);
