@@ -1,6 +1,7 @@
 //! One observation of what is there. Nothing is assumed: each fact is known with the time it was seen, absent, or
 //! unreadable for a reason. Gathering is the binary's; here are the types, and the parser for what hosts answer.
 
+pub mod etcd;
 mod host;
 pub mod lock;
 mod parse;
