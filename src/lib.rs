@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod etcd;
 pub mod exec;
 pub mod facts;
 pub mod host;

@@ -2,6 +2,7 @@
 //!
 //! The executor knows hosts only through these, so that a fake can stand in for speed and for faults.
 
+mod etcd;
 mod kube;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use kubewright_core::ids::HostName;
 use secrecy::SecretString;
 
+pub use self::etcd::{Added, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList};
 pub use self::kube::{
     Applied, ConnectionFault, Fault, KubeApi, KubeError, NodeMarks, NodeSummary, ObjectRef, Patched, Readiness,
 };

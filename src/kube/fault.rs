@@ -53,7 +53,7 @@ impl fmt::Display for DialError {
 impl Error for DialError {}
 
 /// Sorts an error met while a connection was made, and says it in few words.
-pub(super) fn classify(error: &(dyn Error + 'static)) -> (ConnectionFault, String) {
+pub(crate) fn classify(error: &(dyn Error + 'static)) -> (ConnectionFault, String) {
     let mut cause = Some(error);
     let mut last = error.to_string();
     while let Some(error) = cause {

@@ -34,6 +34,7 @@ use tower::service_fn;
 pub use self::apply::apply_all;
 use self::dial::Dialer;
 pub use self::dial::{Credentials, Way};
+pub(crate) use self::fault::classify;
 use crate::ports::{Applied, KubeApi, KubeError, Lines, NodeMarks, NodeSummary, ObjectRef, Patched, Readiness};
 
 /// Name under which our fields stand in `metadata.managedFields`.

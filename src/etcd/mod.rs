@@ -1,0 +1,101 @@
+//! etcd: [`EtcdCluster`] is the [`EtcdApi`] port over the crate etcd-client, one client for each member, because how a member
+//! is, only its own endpoint tells.
+//!
+//! [`endpoint`] reaches one member, [`observe`] puts together what all of them say, [`change`] makes changes that are safe
+//! to repeat, [`fault`] sorts what goes wrong.
+
+mod change;
+pub mod credentials;
+mod endpoint;
+pub mod fake;
+mod fault;
+mod observe;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use etcd_client::{Certificate, Identity, TlsOptions};
+use kubewright_core::facts::etcd::{Alarm, EtcdFacts, MemberId};
+use kubewright_core::ids::HostName;
+use secrecy::ExposeSecret;
+
+use self::endpoint::Endpoint;
+use crate::kube::{Credentials, Way};
+use crate::ports::{Added, Clock, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList};
+
+/// A name that every server certificate of kubeadm's layout carries, whatever address we come by
+/// (`getAltNames` of kubeadm's pkiutil: the host's name, `localhost`, 127.0.0.1, ::1, its address).
+const SERVER_NAME: &str = "localhost";
+
+/// Where a member of the cluster is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The host of ours.
+    pub host: HostName,
+    /// Its client endpoint: as seen from that host through SSH, as seen from here otherwise.
+    pub client: SocketAddr,
+    /// The address of its peer URL, by which it is known in the list while it does not answer.
+    pub peer: IpAddr,
+}
+
+/// One etcd cluster through the endpoints of our hosts. Connections are made on first use and kept.
+pub struct EtcdCluster {
+    endpoints: Vec<Endpoint>,
+    clock: Arc<dyn Clock>,
+}
+
+impl EtcdCluster {
+    /// Prepares the way to a cluster; the first call makes the first connections.
+    ///
+    /// # Errors
+    /// [`EtcdFault::Invalid`] for an empty list of places.
+    pub fn connect(
+        way: &Way,
+        places: &[Place],
+        credentials: &Credentials,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EtcdError> {
+        if places.is_empty() {
+            let said = "there is no host with role etcd to connect to";
+            return Err(EtcdError::new(EtcdFault::Invalid, "prepare the connection to etcd", said));
+        }
+        let tls = TlsOptions::new()
+            .domain_name(SERVER_NAME)
+            .ca_certificate(Certificate::from_pem(&credentials.ca_pem))
+            .identity(Identity::from_pem(&credentials.client_cert_pem, credentials.client_key_pem.expose_secret()));
+        let endpoints = places.iter().map(|place| Endpoint::new(place.clone(), way.clone(), tls.clone())).collect();
+        Ok(Self { endpoints, clock })
+    }
+}
+
+#[async_trait]
+impl EtcdApi for EtcdCluster {
+    async fn observe(&self) -> Result<EtcdFacts, EtcdError> {
+        observe::observe(&self.endpoints, self.clock.as_ref()).await
+    }
+
+    async fn members(&self) -> Result<MemberList, EtcdError> {
+        observe::members(&self.endpoints).await
+    }
+
+    async fn add_learner(&self, peer_url: &str) -> Result<Added, EtcdError> {
+        change::add_learner(&self.endpoints, peer_url).await
+    }
+
+    async fn promote(&self, member: MemberId) -> Result<EtcdChange, EtcdError> {
+        change::promote(&self.endpoints, member).await
+    }
+
+    async fn remove(&self, member: MemberId) -> Result<EtcdChange, EtcdError> {
+        change::remove(&self.endpoints, member).await
+    }
+
+    async fn move_leader(&self, to: MemberId) -> Result<EtcdChange, EtcdError> {
+        change::move_leader(&self.endpoints, self.clock.as_ref(), to).await
+    }
+
+    async fn alarms(&self) -> Result<Vec<Alarm>, EtcdError> {
+        observe::alarms(&self.endpoints).await
+    }
+}
