@@ -353,8 +353,11 @@ fn healths(kinds: &[Health], members: usize) -> Vec<Vec<Health>> {
     (0..members).fold(vec![(0, Vec::new())], |lists, _| longer(lists)).into_iter().map(|(_, list)| list).collect()
 }
 
+/// Takes a cluster: its voters, its learners, and what was seen of them.
+type Visit<'a> = &'a mut dyn FnMut(&[Health], &[Health], &EtcdFacts);
+
 /// Every cluster of 1 to 5 voters with up to two learners, each with every leader and none.
-fn every_cluster(visit: &mut dyn FnMut(&[Health], &[Health], &EtcdFacts)) {
+fn every_cluster(visit: Visit<'_>) {
     for voters in 1..=5 {
         // All kinds of four and five members would take minutes, and these five stand for the others.
         let kinds: &[Health] = if voters <= 3 { &ALL } else { &KINDS };

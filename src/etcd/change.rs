@@ -7,20 +7,21 @@ use kubewright_core::facts::etcd::{EtcdFacts, Listing, Member, MemberId};
 use kubewright_core::quorum::{LOOKS_BACK, View};
 use tokio::time::Instant;
 
+use super::EtcdCluster;
 use super::endpoint::{CHANGE, Endpoint};
 use super::fault::passes;
 use super::observe::{address_of, members, nobody_answers, observe};
-use crate::ports::{Added, Clock, EtcdChange, EtcdError, EtcdFault, MemberList};
+use crate::ports::{Added, EtcdChange, EtcdError, EtcdFault, MemberList};
 
 /// How long a change is tried again. etcd refuses while somebody has not been connected for [`LOOKS_BACK`], and an election
 /// takes a second or two; what lasts three times as long does not pass by itself.
-const PATIENCE: Duration = LOOKS_BACK.saturating_mul(3);
+pub(super) const PATIENCE: Duration = LOOKS_BACK.saturating_mul(3);
 
 /// Between two tries. etcd has no event for "I would agree now".
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Adds a learner, or finds the one that an earlier try added.
-pub(super) async fn add_learner(endpoints: &[Endpoint], peer_url: &str) -> Result<Added, EtcdError> {
+pub(super) async fn add_learner(etcd: &EtcdCluster, peer_url: &str) -> Result<Added, EtcdError> {
     let doing = format!("add a learner at {peer_url}");
     let taken =
         |member: &Member| EtcdError::new(EtcdFault::PeerUrlTaken, &doing, format!("{member} has this peer URL"));
@@ -33,31 +34,31 @@ pub(super) async fn add_learner(endpoints: &[Endpoint], peer_url: &str) -> Resul
         let options = MemberAddOptions::new().with_is_learner();
         client.member_add([peer_url], Some(options)).await.map(|_| ())
     };
-    let change = make(endpoints, &doing, None, &|list| done(list).map(|member| member.is_some()), &call).await?;
+    let change = make(etcd, &doing, None, &|list| done(list).map(|member| member.is_some()), &call).await?;
     // From the list, which says the same to whoever finds it done.
-    let list = members(endpoints).await?;
+    let list = members(&etcd.endpoints).await?;
     let member =
         done(&list)?.ok_or_else(|| EtcdError::new(EtcdFault::Server, &doing, "it was added and is not in the list"))?;
     Ok(Added { member, change })
 }
 
 /// Gives a learner its vote.
-pub(super) async fn promote(endpoints: &[Endpoint], id: MemberId) -> Result<EtcdChange, EtcdError> {
+pub(super) async fn promote(etcd: &EtcdCluster, id: MemberId) -> Result<EtcdChange, EtcdError> {
     let doing = format!("promote member {id}");
     let done = |list: &MemberList| match list.members.iter().find(|member| member.id == id) {
         Some(member) => Ok(!member.learner),
         None => Err(EtcdError::new(EtcdFault::NoSuchMember, &doing, "there is no such member")),
     };
     let call = |mut client: Client| async move { client.member_promote(id.0).await.map(|_| ()) };
-    make(endpoints, &doing, None, &done, &call).await
+    make(etcd, &doing, None, &done, &call).await
 }
 
 /// Takes a member off the list.
-pub(super) async fn remove(endpoints: &[Endpoint], id: MemberId) -> Result<EtcdChange, EtcdError> {
+pub(super) async fn remove(etcd: &EtcdCluster, id: MemberId) -> Result<EtcdChange, EtcdError> {
     let doing = format!("remove member {id}");
     let done = |list: &MemberList| Ok(!list.members.iter().any(|member| member.id == id));
     let call = |mut client: Client| async move { client.member_remove(id.0).await.map(|_| ()) };
-    make(endpoints, &doing, Some(id), &done, &call).await
+    make(etcd, &doing, Some(id), &done, &call).await
 }
 
 fn has(member: &Member, peer_url: &str) -> bool {
@@ -66,7 +67,7 @@ fn has(member: &Member, peer_url: &str) -> bool {
 
 /// Makes a change at whichever endpoint takes it, `avoid`'s last: a member that removes itself may be gone before it answers.
 async fn make<F>(
-    endpoints: &[Endpoint],
+    etcd: &EtcdCluster,
     doing: &str,
     avoid: Option<MemberId>,
     done: &(dyn Fn(&MemberList) -> Result<bool, EtcdError> + Sync),
@@ -78,13 +79,13 @@ where
     let began = Instant::now();
     let mut tried = false;
     loop {
-        let failure = match agreed(endpoints, doing).await {
+        let failure = match agreed(&etcd.endpoints, doing).await {
             Ok(list) if done(&list)? => {
                 return Ok(if tried { EtcdChange::Made } else { EtcdChange::FoundDone });
             }
             Ok(list) => {
                 tried = true;
-                match attempt(endpoints, doing, avoid, &list, call).await {
+                match attempt(&etcd.endpoints, doing, avoid, &list, call).await {
                     Ok(()) => return Ok(EtcdChange::Made),
                     Err(error) => error,
                 }
@@ -96,7 +97,7 @@ where
             failure.fault,
             EtcdFault::PeerUrlTaken | EtcdFault::NoSuchMember | EtcdFault::NotLearner | EtcdFault::Connection(_)
         );
-        if began.elapsed() >= PATIENCE || !(passes(failure.fault) || (tried && overtaken)) {
+        if began.elapsed() >= etcd.patience || !(passes(failure.fault) || (tried && overtaken)) {
             return Err(failure);
         }
         tracing::debug!(said = failure.said, "{doing}: once more");
@@ -147,16 +148,14 @@ async fn agreed(endpoints: &[Endpoint], doing: &str) -> Result<MemberList, EtcdE
 }
 
 /// Lets this voter lead. Only the leader itself can hand over.
-pub(super) async fn move_leader(
-    endpoints: &[Endpoint],
-    clock: &dyn Clock,
-    to: MemberId,
-) -> Result<EtcdChange, EtcdError> {
+pub(super) async fn move_leader(etcd: &EtcdCluster, to: MemberId) -> Result<EtcdChange, EtcdError> {
     let doing = format!("move leadership to member {to}");
     let began = Instant::now();
     let mut tried = false;
     loop {
-        let facts = observe(endpoints, clock).await.map_err(|error| EtcdError { doing: doing.clone(), ..error })?;
+        let facts = observe(&etcd.endpoints, etcd.clock.as_ref())
+            .await
+            .map_err(|error| EtcdError { doing: doing.clone(), ..error })?;
         let Some(member) = facts.member(to) else {
             return Err(EtcdError::new(EtcdFault::NoSuchMember, &doing, "there is no such member"));
         };
@@ -166,7 +165,7 @@ pub(super) async fn move_leader(
         if member.learner {
             return Err(EtcdError::new(EtcdFault::BadLeader, &doing, format!("{member} is a learner")));
         }
-        let failure = match leader(endpoints, &facts, &doing) {
+        let failure = match leader(&etcd.endpoints, &facts, &doing) {
             Ok(leader) => {
                 tried = true;
                 let call = |mut client: Client| async move { client.move_leader(to.0).await };
@@ -178,7 +177,7 @@ pub(super) async fn move_leader(
             Err(error) => error,
         };
         let moved = matches!(failure.fault, EtcdFault::Connection(_));
-        if began.elapsed() >= PATIENCE || !(passes(failure.fault) || moved) {
+        if began.elapsed() >= etcd.patience || !(passes(failure.fault) || moved) {
             return Err(failure);
         }
         tokio::time::sleep(PAUSE).await;

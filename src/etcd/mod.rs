@@ -13,6 +13,7 @@ mod observe;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::{Certificate, Identity, TlsOptions};
@@ -43,6 +44,7 @@ pub struct Place {
 pub struct EtcdCluster {
     endpoints: Vec<Endpoint>,
     clock: Arc<dyn Clock>,
+    patience: Duration,
 }
 
 impl EtcdCluster {
@@ -65,7 +67,14 @@ impl EtcdCluster {
             .ca_certificate(Certificate::from_pem(&credentials.ca_pem))
             .identity(Identity::from_pem(&credentials.client_cert_pem, credentials.client_key_pem.expose_secret()));
         let endpoints = places.iter().map(|place| Endpoint::new(place.clone(), way.clone(), tls.clone())).collect();
-        Ok(Self { endpoints, clock })
+        Ok(Self { endpoints, clock, patience: change::PATIENCE })
+    }
+
+    /// The same with another limit to how long a change that may succeed a little later is tried again.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 }
 
@@ -80,19 +89,19 @@ impl EtcdApi for EtcdCluster {
     }
 
     async fn add_learner(&self, peer_url: &str) -> Result<Added, EtcdError> {
-        change::add_learner(&self.endpoints, peer_url).await
+        change::add_learner(self, peer_url).await
     }
 
     async fn promote(&self, member: MemberId) -> Result<EtcdChange, EtcdError> {
-        change::promote(&self.endpoints, member).await
+        change::promote(self, member).await
     }
 
     async fn remove(&self, member: MemberId) -> Result<EtcdChange, EtcdError> {
-        change::remove(&self.endpoints, member).await
+        change::remove(self, member).await
     }
 
     async fn move_leader(&self, to: MemberId) -> Result<EtcdChange, EtcdError> {
-        change::move_leader(&self.endpoints, self.clock.as_ref(), to).await
+        change::move_leader(self, to).await
     }
 
     async fn alarms(&self) -> Result<Vec<Alarm>, EtcdError> {

@@ -338,7 +338,7 @@ mod tests {
         assert!(matches!(facts.sights[&MemberId(2)], Sight::Down { .. }));
         assert!(matches!(facts.sights[&MemberId(3)], Sight::Silent { .. }));
         assert_eq!(facts.hosts[&MemberId(3)], "cp3".into());
-        assert!(matches!(facts.elsewhere[&"cp4".into()], Sight::Unseen { .. }));
+        assert!(matches!(facts.elsewhere["cp4"], Sight::Unseen { .. }));
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
         let places = [1, 2].map(place);
         let facts = together(places.iter().zip([said(1, 5, None, &[]), said(9, 5, None, &[])]).collect()).unwrap();
         assert!(matches!(&facts.sights[&MemberId(2)], Sight::Unseen { why } if why.starts_with("no host")));
-        assert!(matches!(facts.elsewhere[&"cp2".into()], Sight::Answers(_)));
+        assert!(matches!(facts.elsewhere["cp2"], Sight::Answers(_)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod cli;
 mod driver;
+mod etcd;
 mod hands;
 mod host;
 mod kube_api;

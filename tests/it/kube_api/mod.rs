@@ -3,7 +3,7 @@
 
 mod control_plane;
 mod kubelets;
-mod tunnel;
+pub mod tunnel;
 
 use std::process::Command;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod contract;
+mod etcd;
 mod operator;
 mod projection;
 mod scenarios;

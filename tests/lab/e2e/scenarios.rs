@@ -14,6 +14,7 @@ use xtask::lab::{self, Lab, LabSpec};
 
 use super::cluster::Kubectl;
 use super::contract;
+use super::etcd;
 use super::operator::{Operator, Watched, does, is_done, records};
 use super::projection;
 
@@ -124,6 +125,7 @@ fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
     keeps_no_secrets(bench, &operator);
     told("no key is left in plans, journals, units or copies");
     let projection = bench.project(&kubectl);
+    etcd::is_asked_and_changed(&bench.lab, told);
     keeps_the_contract(bench, told);
     projection
 }
