@@ -12,6 +12,9 @@ pub const FILES: &str = include_str!("../playbooks/common/files.sh");
 /// Appends to, reads and lists the mirror of the journal.
 pub const MIRROR: &str = include_str!("../playbooks/common/mirror.sh");
 
+/// Takes away what runs kept on a host that was taken apart.
+pub const FORGET: &str = include_str!("../playbooks/common/forget.sh");
+
 /// Starts a unit or attaches to it, and follows it to its end.
 pub const UNIT: &str = include_str!("../playbooks/common/unit.sh");
 
@@ -46,8 +49,14 @@ pub const PREPARE: &str =
 /// Starts a control plane and waits until it serves.
 pub const START_CONTROL_PLANE: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-control-plane.sh");
 
+/// Starts a host's etcd alone and waits until it runs.
+pub const START_ETCD_MEMBER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-etcd-member.sh");
+
 /// Starts a worker and waits until it reaches the API.
 pub const START_WORKER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-worker.sh");
+
+/// Takes off a host what kubewright put on it.
+pub const RESET: &str = debian!("say.sh", "runtime.sh", "pods.sh", "reset.sh");
 
 /// Answers whether a task was done.
 pub const VERIFY: &str = debian!(

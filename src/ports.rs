@@ -14,9 +14,7 @@ use kubewright_core::ids::HostName;
 use secrecy::SecretString;
 
 pub use self::etcd::{Added, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList};
-pub use self::kube::{
-    Applied, ConnectionFault, Fault, KubeApi, KubeError, NodeMarks, NodeSummary, ObjectRef, Patched, Readiness,
-};
+pub use self::kube::{Applied, ConnectionFault, Fault, KubeApi, KubeError, ObjectRef, Patched, Readiness};
 
 /// A constant script and the values it gets. Values never enter the text: they arrive as shell-quoted assignments
 /// before it (DESIGN.md §3, "scripts are constants").

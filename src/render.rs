@@ -1,14 +1,16 @@
 //! What a spec comes to on each host: texts, downloads, images. Planning compares their digests, steps put them in
 //! place; both ask here, so that they cannot disagree.
 
+use std::collections::BTreeMap;
+
 use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::finding::{Finding, Severity, Subject};
-use kubewright_core::plan::{Artefact, ArtefactKind, Image, Preparation};
-use kubewright_core::planner::{Desired, DesiredHost};
+use kubewright_core::plan::{Artefact, ArtefactKind, ClusterState, EtcdStart, FileSet, Image, Preparation};
+use kubewright_core::planner::{Desired, DesiredFile, DesiredHost};
 use kubewright_core::spec::{Host, Spec};
 use kubewright_manifests::artefacts::{self, Install};
-use kubewright_manifests::static_pods::{ClusterState, EtcdBootstrap, static_pods};
-use kubewright_manifests::{Arch, RenderedFile, containerd, kubelet, node_local};
+use kubewright_manifests::static_pods::static_pods;
+use kubewright_manifests::{Arch, RenderedFile, cluster_objects, containerd, kubelet, layout, node_local};
 use sha2::{Digest, Sha256};
 
 use crate::facts::{ImageQuestion, Questions};
@@ -26,7 +28,7 @@ const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
 pub fn questions(spec: &Spec, arch: Arch) -> Questions {
     let mut questions = Questions::default();
     let nobody = HostFacts::default();
-    let etcd = EtcdBootstrap { initial_cluster_token: String::new(), state: ClusterState::New };
+    let etcd = EtcdStart::default();
     let paths = |files: Vec<RenderedFile>| files.into_iter().map(|file| file.path);
     questions.files.extend(paths(preparation_files(spec)));
     for host in &spec.hosts {
@@ -95,7 +97,8 @@ pub fn desired(spec: &Spec, facts: &Facts) -> (Desired, Vec<Finding>) {
         }
         let preparation = preparation(spec, host, arch, seen, &mut findings);
         let files = expected_files(spec, host, seen);
-        desired.hosts.insert(host.name.clone(), DesiredHost { preparation, files });
+        let marks = cluster_objects::node_marks(spec, host);
+        desired.hosts.insert(host.name.clone(), DesiredHost { preparation, files, marks });
     }
     (desired, findings)
 }
@@ -170,27 +173,49 @@ pub fn preparation_files(spec: &Spec) -> Vec<RenderedFile> {
 }
 
 /// Texts that must be in place before the kubelet starts, keys and kubeconfigs excepted.
-pub fn node_files(spec: &Spec, host: &Host, etcd: &EtcdBootstrap, seen: &HostFacts) -> Vec<RenderedFile> {
-    let resolv_conf = seen.systemd_resolved.known().copied().unwrap_or(false).then_some(kubelet::SYSTEMD_RESOLVED);
-    let mut files = kubelet::files(spec, host, resolv_conf);
-    files.extend(static_pods(spec, host, etcd));
-    files.extend(node_local::files(spec, host));
-    files
+pub fn node_files(spec: &Spec, host: &Host, etcd: &EtcdStart, seen: &HostFacts) -> Vec<RenderedFile> {
+    file_set(spec, host, FileSet::All, etcd, seen)
 }
 
-/// Digests of every text that follows from the spec; two are right for etcd's manifest (DESIGN.md §5).
-fn expected_files(spec: &Spec, host: &Host, seen: &HostFacts) -> std::collections::BTreeMap<String, Vec<String>> {
-    let mut expected: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+/// Some of these.
+pub fn file_set(spec: &Spec, host: &Host, which: FileSet, etcd: &EtcdStart, seen: &HostFacts) -> Vec<RenderedFile> {
+    let resolv_conf = seen.systemd_resolved.known().copied().unwrap_or(false).then_some(kubelet::SYSTEMD_RESOLVED);
+    let kubelet = || kubelet::files(spec, host, resolv_conf);
+    match which {
+        FileSet::All => {
+            [kubelet(), static_pods(spec, host, etcd), node_local::files(spec, host)].into_iter().flatten().collect()
+        }
+        FileSet::Etcd => {
+            let etcd_alone = |file: &RenderedFile| file.path == layout::manifest("etcd");
+            kubelet().into_iter().chain(static_pods(spec, host, etcd).into_iter().filter(etcd_alone)).collect()
+        }
+        FileSet::StaticPods => static_pods(spec, host, etcd),
+        FileSet::Kubelet => kubelet(),
+        FileSet::Proxy => node_local::files(spec, host),
+    }
+}
+
+/// Digests of every text that follows from the spec. How etcd once started follows from history, so the host's own words
+/// for it are taken: two are right for its manifest (DESIGN.md §5), with the members that there were.
+fn expected_files(spec: &Spec, host: &Host, seen: &HostFacts) -> BTreeMap<String, DesiredFile> {
+    let mut expected: BTreeMap<String, DesiredFile> = BTreeMap::new();
+    let members = seen.etcd_initial_cluster.known().map(|text| EtcdStart::members_of(text)).unwrap_or_default();
     let token = seen.etcd_token.known().cloned().unwrap_or_default();
     let mut texts = preparation_files(spec);
     for state in [ClusterState::New, ClusterState::Existing] {
-        texts.extend(node_files(spec, host, &EtcdBootstrap { initial_cluster_token: token.clone(), state }, seen));
+        let start = EtcdStart { initial_cluster_token: token.clone(), members: members.clone(), state };
+        texts.extend(node_files(spec, host, &start, seen));
     }
     for file in texts {
         let digest = kubewright_core::plan::hex(&Sha256::digest(file.contents.as_bytes()));
-        let digests = expected.entry(file.path).or_default();
+        let digests = &mut expected.entry(file.path).or_default().digests;
         if !digests.contains(&digest) {
             digests.push(digest);
+        }
+    }
+    for which in [FileSet::Kubelet, FileSet::Proxy] {
+        for file in file_set(spec, host, which, &EtcdStart::default(), seen) {
+            expected.entry(file.path).or_default().refreshed_with = Some(which);
         }
     }
     expected

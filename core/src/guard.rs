@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Fact, HostFacts, HostRecord};
+use crate::facts::etcd::EtcdFacts;
+use crate::facts::{Fact, Facts, HostFacts, HostRecord};
 use crate::ids::{HostName, OperationId};
+use crate::quorum::{Change, Machine, Reason, decide};
 
 /// A condition as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,15 +37,81 @@ pub enum Guard {
         /// Our operation.
         operation: OperationId,
     },
+    /// etcd bears a change of its members, by the one procedure that decides on that ([`crate::quorum::decide`]).
+    EtcdBears {
+        /// Which change.
+        change: MemberChange,
+    },
+    /// The host belongs to our cluster, or to none.
+    #[serde(rename_all = "camelCase")]
+    OfCluster {
+        /// Which host.
+        host: HostName,
+        /// Our cluster.
+        cluster: String,
+    },
+}
+
+/// A change of etcd's members, in words that hold before a member has an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum MemberChange {
+    /// Add a learner.
+    #[serde(rename_all = "camelCase")]
+    AddLearner {
+        /// Where the others will reach it.
+        peer_url: String,
+    },
+    /// Take the member of a host out.
+    Remove {
+        /// Which host.
+        host: HostName,
+        /// Whether its machine is known to be gone, or to run another system by now.
+        gone: bool,
+    },
+}
+
+impl MemberChange {
+    /// As the decision procedure wants it; `None` where it is made already.
+    pub fn in_terms_of(&self, facts: &EtcdFacts) -> Option<Change> {
+        match self {
+            // It has been added, and may even have started since: there is nothing left to decide.
+            Self::AddLearner { peer_url } if facts.member_at(peer_url).is_some() => None,
+            Self::AddLearner { peer_url } => Some(Change::AddLearner { peer_urls: vec![peer_url.clone()] }),
+            Self::Remove { host, gone } => {
+                let machine = if *gone { Machine::DeclaredGone } else { Machine::AsSeen };
+                facts.member_on(host).map(|member| Change::Remove { member: member.id, machine })
+            }
+        }
+    }
+
+    /// Whether etcd bears it.
+    ///
+    /// # Errors
+    /// Everything that is in the way, in one sentence.
+    pub fn is_borne(&self, facts: &EtcdFacts) -> Result<(), String> {
+        let Some(change) = self.in_terms_of(facts) else { return Ok(()) };
+        let verdict = decide(facts, &change);
+        let obstacles: Vec<String> = verdict
+            .obstacles()
+            .iter()
+            // Leadership is moved away as part of the removal.
+            .filter(|obstacle| obstacle.reason != Reason::Leads)
+            .map(ToString::to_string)
+            .collect();
+        if obstacles.is_empty() { Ok(()) } else { Err(format!("etcd does not bear it now: {}", obstacles.join("; "))) }
+    }
 }
 
 impl Guard {
-    /// The host whose facts decide.
-    pub fn host(&self) -> &HostName {
+    /// The host whose facts decide; `None` where etcd's do.
+    pub fn host(&self) -> Option<&HostName> {
         match self {
             Self::SameMachine { host, .. }
             | Self::NoForeignEtcdData { host, .. }
-            | Self::NoOtherCluster { host, .. } => host,
+            | Self::NoOtherCluster { host, .. }
+            | Self::OfCluster { host, .. } => Some(host),
+            Self::EtcdBears { .. } => None,
         }
     }
 
@@ -51,8 +119,21 @@ impl Guard {
     ///
     /// # Errors
     /// A sentence that says why not.
-    pub fn check(&self, facts: &HostFacts) -> Result<(), String> {
+    pub fn check(&self, facts: &Facts) -> Result<(), String> {
+        if let Self::EtcdBears { change } = self {
+            return match &facts.etcd {
+                Fact::Known { value, .. } => change.is_borne(value),
+                Fact::Absent => Err("nobody asked etcd".to_owned()),
+                Fact::Unreadable { why, .. } => Err(format!("etcd cannot be asked: {why}")),
+            };
+        }
+        let nobody = HostFacts::default();
+        self.check_host(self.host().and_then(|host| facts.host(host)).unwrap_or(&nobody))
+    }
+
+    fn check_host(&self, facts: &HostFacts) -> Result<(), String> {
         match self {
+            Self::EtcdBears { .. } => Ok(()),
             Self::SameMachine { host, machine_id } => match facts.machine_id.known() {
                 Some(now) if now == machine_id => Ok(()),
                 Some(now) => Err(format!("{host} is another machine now: machine-id {now}, planned for {machine_id}")),
@@ -80,12 +161,21 @@ impl Guard {
                     Err(format!("{host} was claimed by operation {}", value.operation))
                 }
                 Fact::Known { .. } | Fact::Absent => Ok(()),
-                Fact::Unreadable { why, .. } => {
-                    Err(format!("whose {host} is cannot be read from {}: {why}", HostRecord::PATH))
+                Fact::Unreadable { why, .. } => Err(unreadable(host, why)),
+            },
+            Self::OfCluster { host, cluster } => match &facts.record {
+                Fact::Known { value, .. } if &value.cluster != cluster => {
+                    Err(format!("{host} belongs to cluster {}", value.cluster))
                 }
+                Fact::Known { .. } | Fact::Absent => Ok(()),
+                Fact::Unreadable { why, .. } => Err(unreadable(host, why)),
             },
         }
     }
+}
+
+fn unreadable(host: &HostName, why: &str) -> String {
+    format!("whose {host} is cannot be read from {}: {why}", HostRecord::PATH)
 }
 
 #[cfg(test)]
@@ -100,12 +190,12 @@ mod tests {
 
     fn etcd(data: Fact<bool>, token: Fact<String>) -> Result<(), String> {
         let guard = Guard::NoForeignEtcdData { host: "cp1".into(), initial_cluster_token: "ours".into() };
-        guard.check(&HostFacts { etcd_data: data, etcd_token: token, ..HostFacts::default() })
+        guard.check_host(&HostFacts { etcd_data: data, etcd_token: token, ..HostFacts::default() })
     }
 
     fn record(record: Fact<HostRecord>) -> Result<(), String> {
         let guard = Guard::NoOtherCluster { host: "cp1".into(), cluster: "lab".into(), operation: "7f3a".into() };
-        guard.check(&HostFacts { record, ..HostFacts::default() })
+        guard.check_host(&HostFacts { record, ..HostFacts::default() })
     }
 
     fn of(cluster: &str, operation: &str) -> Fact<HostRecord> {

@@ -1,5 +1,6 @@
 //! What the user asked for now, once arguments are understood.
 
+use crate::ids::HostName;
 use serde::{Deserialize, Serialize};
 
 /// A request to the planner.
@@ -8,4 +9,11 @@ use serde::{Deserialize, Serialize};
 pub enum Intent {
     /// Make reality what the spec says, starting from hosts without Kubernetes.
     Bootstrap,
+    /// Make reality what the spec says, starting from a cluster that stands.
+    Converge,
+    /// Take hosts apart.
+    Reset {
+        /// Which; all of the spec's where the cluster goes as a whole.
+        hosts: Vec<HostName>,
+    },
 }

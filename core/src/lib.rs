@@ -11,6 +11,7 @@ pub mod health;
 pub mod ids;
 pub mod intent;
 pub mod journal;
+pub mod marks;
 pub mod plan;
 pub mod planner;
 pub mod progress;

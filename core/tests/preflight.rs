@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use kubewright_core::facts::{Clock, Fact, Facts, HostFacts, HostRecord, Os, OsFamily, Space};
+use kubewright_core::facts::{Clock, ClusterFacts, Fact, Facts, HostFacts, HostRecord, Os, OsFamily, Space};
 use kubewright_core::finding::{Finding, Severity, Subject};
-use kubewright_core::planner::{Desired, DesiredHost, Identity, Input, Outcome, bootstrap};
+use kubewright_core::planner::{self, Desired, DesiredHost, Identity, Input, Outcome, Request};
 use kubewright_core::spec::{Spec, read};
 
 const GB: u64 = 1_000_000_000;
@@ -59,13 +59,13 @@ fn found(spec: &Spec, change: impl Fn(&str, &mut HostFacts)) -> Vec<Finding> {
         seen
     };
     let hosts = spec.hosts.iter().map(|host| (host.name.clone(), known(seen(host.name.as_str())))).collect();
-    let facts = Facts { hosts, ..Facts::default() };
+    let facts = Facts { hosts, cluster: known(ClusterFacts::default()), ..Facts::default() };
     let desired =
         Desired { hosts: spec.hosts.iter().map(|host| (host.name.clone(), DesiredHost::default())).collect() };
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
     let input =
         Input { spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
-    match bootstrap(input) {
+    match planner::plan(input, &Request::Apply { only: None }) {
         Outcome::Blocked { findings } | Outcome::Nothing { findings } => findings,
         Outcome::Plan(plan) => plan.findings,
     }

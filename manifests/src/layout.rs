@@ -22,7 +22,7 @@ pub const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
 pub const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 
 /// Path of a file below [`PKI_DIR`].
-pub(crate) fn pki(file: &str) -> String {
+pub fn pki(file: &str) -> String {
     format!("{PKI_DIR}/{file}")
 }
 

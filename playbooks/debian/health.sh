@@ -50,6 +50,12 @@ ask_etcd() {
 	return 1
 }
 
+# ask_etcd_alive: this member runs and can read its own data; a learner, too, which answers no other read.
+ask_etcd_alive() {
+	question 3 --cacert "$PKI/etcd/ca.crt" --cert "$PKI/etcd/healthcheck-client.crt" \
+		--key "$PKI/etcd/healthcheck-client.key" "https://$(in_url "$ADVERTISE_ADDRESS"):2379/livez"
+}
+
 # ask_api ADDRESS: everything the kube-apiserver itself wants to be ready for. RBAC opens the path to everyone, as
 # soon as its first roles are made; where anonymous requests are switched off, a certificate of this host helps.
 ask_api() {

@@ -4,8 +4,9 @@
 # Parts before it: say.sh packages.sh artefacts.sh service.sh runtime.sh health.sh wait.sh
 #
 # Values
-#   STEP   prepare | control-plane | worker
-#   and the values of that step's own task (prepare.sh, start-control-plane.sh, start-worker.sh; no deadlines).
+#   STEP   prepare | etcd-member | control-plane | worker
+#   and the values of that step's own task (prepare.sh, start-etcd-member.sh, start-control-plane.sh, start-worker.sh; no
+#   deadlines).
 # Prints one line and ends with 0:
 #   done
 #   not-done: reason     seen to be missing, stopped or different
@@ -67,9 +68,14 @@ verify_kubelet() {
 }
 
 verify() {
-	choice STEP prepare control-plane worker
+	choice STEP prepare etcd-member control-plane worker
 	case $STEP in
 	prepare) verify_prepare ;;
+	etcd-member)
+		require ADVERTISE_ADDRESS
+		verify_kubelet
+		asked etcd ask_etcd_alive
+		;;
 	control-plane)
 		require ADVERTISE_ADDRESS
 		choice ETCD yes no

@@ -6,8 +6,8 @@ use kubewright_core::journal;
 use kubewright_core::summary;
 use serde_json::json;
 
+use super::approval::{Approval, possible, typed};
 use super::ops::Which;
-use super::run::Approval;
 use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::exec::abandon::{AbandonError, Outlook, give_up, look};
@@ -25,12 +25,7 @@ pub struct Abandon {
 
 impl Abandon {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        if !world.yes && !world.is_interactive() {
-            return Err(Error::usage(
-                "nobody can be asked here whether to give the operation up; nothing was contacted",
-            )
-            .next("add --yes, or look first: kubewright ops show"));
-        }
+        possible(world, world.yes, "whether to give the operation up", "--yes", "kubewright ops show")?;
         let (mut operation, hosts) = self.which.found(world).await?;
         let outlook = look(hosts.as_ref(), &operation).await?;
         if !world.json {
@@ -64,7 +59,9 @@ impl Abandon {
         hosts: &Arc<dyn Hosts>,
     ) -> Result<(Outlook, Vec<String>), Error> {
         let holder = lock::holder(&operation.plan, world.operator(), world.clock.now());
-        let lock = Lock::take(hosts.as_ref(), &operation.plan.spec, holder, self.which.take_over).await?;
+        let lock =
+            Lock::take(hosts.as_ref(), &operation.plan.keepers, &operation.plan.spec, holder, self.which.take_over)
+                .await?;
         // Somebody may have gone on with it while the question waited.
         let outlook = look(hosts.as_ref(), operation).await?;
         let clock = world.clock.as_ref();
@@ -83,16 +80,9 @@ fn show(world: &World, operation: &Operation, outlook: &Outlook) -> Result<(), E
 }
 
 fn approve(world: &World, operation: &Operation) -> Result<Approval, Error> {
-    if world.yes {
-        return Ok(Approval::Given);
-    }
     let (id, cluster) = (&operation.plan.operation, &operation.plan.spec.name);
-    let typed: String = dialoguer::Input::new()
-        .with_prompt(format!("Operation {id} can never be resumed then. Type the cluster's name to give it up"))
-        .allow_empty(true)
-        .interact_text()
-        .map_err(|error| Error::internal(format!("the question could not be put: {error}")))?;
-    Ok(if typed.trim() == cluster { Approval::Given } else { Approval::Refused })
+    let question = format!("Operation {id} can never be resumed then. Type the cluster's name to give it up");
+    typed(&question, cluster, world.yes.then_some(cluster))
 }
 
 impl From<AbandonError> for Error {

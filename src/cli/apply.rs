@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kubewright_core::facts::Facts;
-use kubewright_core::finding::{Finding, Severity};
 use kubewright_core::plan;
-use kubewright_core::planner::Outcome;
+use kubewright_core::planner::{Outcome, Request};
 
+use super::approval::{Approval, asked, consented, possible};
 use super::planning::{self, see};
-use super::run::{self, Approval};
+use super::run;
 use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::ports::Hosts;
-use crate::report::plan::Run;
 use crate::report::{self, Paint};
 
 /// Make the cluster what the spec says
@@ -33,11 +32,7 @@ pub struct Apply {
 
 impl Apply {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        // Said before anything is contacted, and whatever there is to do: a script that lacks --yes fails the first time.
-        if !world.yes && !world.is_interactive() {
-            return Err(Error::usage("nobody can be asked here whether to run the plan; nothing was contacted")
-                .next("add --yes, or look first: kubewright plan"));
-        }
+        possible(world, world.yes, "whether to run the plan", "--yes", "kubewright plan")?;
         let (plan, facts, hosts) = match &self.plan {
             Some(path) => saved(world, path).await?,
             None => match self.planned(world).await? {
@@ -45,8 +40,8 @@ impl Apply {
                 None => return Ok(ExitCode::NothingToDo),
             },
         };
-        self.check_consent(&plan)?;
-        match approve(world)? {
+        consented(&plan, &self.consent)?;
+        match asked(world)? {
             Approval::Given => {}
             Approval::Refused => {
                 report::note("nothing was changed");
@@ -59,32 +54,22 @@ impl Apply {
 
     /// The plan for the spec, shown; `None` where there is nothing to do.
     async fn planned(&self, world: &World) -> Result<Option<(plan::Plan, Facts, Arc<dyn Hosts>)>, Error> {
-        let planned = planning::plan(world, &self.file).await?;
+        let planned = planning::plan(world, &self.file, &Request::Apply { only: None }).await?;
         match planned.outcome {
             Outcome::Blocked { findings } => Err(Error::blocked(findings)),
             Outcome::Nothing { findings } => {
-                super::plan::nothing(world, &planned.loaded.spec.name, &findings)?;
+                super::plan::nothing(world, &format!("{} is as the spec says", planned.loaded.spec.name), &findings)?;
                 Ok(None)
             }
             Outcome::Plan(plan) => {
                 if !world.json {
-                    let around =
-                        report::plan::Around { facts: Some(planned.seeing), run: Run::Spec(&self.file), steps: false };
+                    let run = format!("kubewright apply -f {}", self.file.display());
+                    let around = report::plan::Around { facts: Some(planned.seeing), run: &run, steps: false };
                     report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
                 }
                 Ok(Some((*plan, planned.facts, planned.hosts)))
             }
         }
-    }
-
-    fn check_consent(&self, plan: &plan::Plan) -> Result<(), Error> {
-        let missing: Vec<Finding> = plan
-            .findings
-            .iter()
-            .filter(|finding| finding.severity == Severity::NeedsConsent && !self.consent.contains(&finding.code))
-            .cloned()
-            .collect();
-        if missing.is_empty() { Ok(()) } else { Err(Error::consent(missing)) }
     }
 }
 
@@ -106,26 +91,15 @@ async fn saved(world: &World, path: &Path) -> Result<(plan::Plan, Facts, Arc<dyn
         return Err(Error::blocked(wrong));
     }
     let hosts = world.connect(&plan.spec)?;
-    let facts = see(&plan.spec, hosts.as_ref()).await;
+    let facts = see(&plan.spec, &hosts, &world.clock).await;
     let moved = plan::moved(&plan, &facts);
     if !moved.is_empty() {
         return Err(Error::moved(moved.join("; ")));
     }
     if !world.json {
-        let around = report::plan::Around { facts: None, run: Run::Saved(path), steps: false };
+        let run = format!("kubewright apply {}", path.display());
+        let around = report::plan::Around { facts: None, run: &run, steps: false };
         report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
     }
     Ok((plan, facts, hosts))
-}
-
-fn approve(world: &World) -> Result<Approval, Error> {
-    if world.yes {
-        return Ok(Approval::Given);
-    }
-    let answer = dialoguer::Confirm::new()
-        .with_prompt("Run it now?")
-        .default(false)
-        .interact()
-        .map_err(|error| Error::internal(format!("the question could not be put: {error}")))?;
-    Ok(if answer { Approval::Given } else { Approval::Refused })
 }

@@ -10,13 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::world::World;
 use crate::error::{Error, ExitCode};
-use crate::host::files::read_files;
+use crate::host::authority;
 use crate::kube::kubeconfig::{Existing, KubeconfigError, Operator};
 use crate::ports::Hosts;
 use crate::report;
-
-/// The administrator's kubeconfig on every control plane (kubeadm's name).
-pub(super) const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
 
 /// Write the administrator's kubeconfig, fetched from a control plane
 #[derive(Debug, clap::Args)]
@@ -77,26 +74,10 @@ fn ways(spec: &Spec) -> Vec<(HostName, String)> {
 
 /// admin.conf from the first control plane that has it.
 pub(super) async fn admin_conf(spec: &Spec, hosts: &dyn Hosts) -> Result<SecretString, Error> {
-    let mut silence = None;
-    for name in spec.with_role(Role::ControlPlane).map(|host| &host.name) {
-        let found = match hosts.host(name).await {
-            Ok(host) => read_files(host.as_ref(), &[ADMIN_CONF]).await,
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(files) => {
-                if let Some(file) = files.get(ADMIN_CONF) {
-                    return Ok(SecretString::from(String::from_utf8_lossy(file.contents.expose_secret()).into_owned()));
-                }
-            }
-            Err(error) => silence = Some(error),
-        }
-    }
-    Err(match silence {
-        Some(error) => error.into(),
-        None => {
-            Error::failed(format!("no control plane of {} has {ADMIN_CONF}: the cluster is not built yet", spec.name))
-                .next("kubewright apply -f cluster.yaml")
-        }
+    let control_planes: Vec<HostName> = spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
+    authority::admin_conf(hosts, &control_planes).await?.ok_or_else(|| {
+        let text =
+            format!("no control plane of {} has {}: the cluster is not built yet", spec.name, authority::ADMIN_CONF);
+        Error::failed(text).next("kubewright apply -f cluster.yaml")
     })
 }

@@ -3,12 +3,14 @@
 
 mod abandon;
 mod apply;
+mod approval;
 mod completions;
 mod init;
 mod kubeconfig;
 mod ops;
 mod plan;
 mod planning;
+mod reset;
 mod run;
 mod status;
 mod validate;
@@ -61,6 +63,7 @@ enum Command {
     Plan(plan::Plan),
     Apply(apply::Apply),
     Status(status::Status),
+    Reset(reset::Reset),
     #[command(subcommand)]
     Ops(ops::Ops),
     Kubeconfig(kubeconfig::Kubeconfig),
@@ -102,6 +105,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Plan(command) => within(output, yes, async |world| command.run(world).await),
         Command::Apply(command) => within(output, yes, async |world| command.run(world).await),
         Command::Status(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Reset(command) => within(output, yes, async |world| command.run(world).await),
         Command::Ops(command) => within(output, yes, async |world| command.run(world).await),
         Command::Kubeconfig(command) => within(output, yes, async |world| command.run(world).await),
     }

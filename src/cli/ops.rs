@@ -117,7 +117,7 @@ async fn over(world: &World, operation: &Operation, hosts: &dyn Hosts, forced: b
     let freed = still_locked(hosts, plan).await;
     if freed {
         let holder = lock::holder(plan, world.operator(), world.clock.now());
-        let lock = Lock::take(hosts, &plan.spec, holder, forced).await?;
+        let lock = Lock::take(hosts, &plan.keepers, &plan.spec, holder, forced).await?;
         let mut notes = Vec::new();
         publish(&lock, operation, &mut notes).await;
         lock.release().await;

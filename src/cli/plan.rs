@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use kubewright_core::planner::Outcome;
+use kubewright_core::planner::{Outcome, Request};
 
 use super::planning;
 use super::world::World;
 use crate::error::{Error, ExitCode};
-use crate::report::plan::Run;
 use crate::report::{self, Paint};
 use crate::store;
 
@@ -27,11 +26,11 @@ pub struct Plan {
 
 impl Plan {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let planned = planning::plan(world, &self.file).await?;
+        let planned = planning::plan(world, &self.file, &Request::Apply { only: None }).await?;
         match planned.outcome {
             Outcome::Blocked { findings } => Err(Error::blocked(findings)),
             Outcome::Nothing { findings } => {
-                nothing(world, &planned.loaded.spec.name, &findings)?;
+                nothing(world, &format!("{} is as the spec says", planned.loaded.spec.name), &findings)?;
                 Ok(ExitCode::NothingToDo)
             }
             Outcome::Plan(plan) => {
@@ -43,8 +42,11 @@ impl Plan {
                 if world.json {
                     report::print_json(&plan)?;
                 } else {
-                    let run = self.out.as_ref().map_or(Run::Spec(&self.file), |path| Run::Saved(path));
-                    let around = report::plan::Around { facts: Some(planned.seeing), run, steps: self.steps };
+                    let run = match &self.out {
+                        Some(path) => format!("kubewright apply {}", path.display()),
+                        None => format!("kubewright apply -f {}", self.file.display()),
+                    };
+                    let around = report::plan::Around { facts: Some(planned.seeing), run: &run, steps: self.steps };
                     report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
                 }
                 Ok(ExitCode::ChangesPending)
@@ -54,16 +56,10 @@ impl Plan {
 }
 
 /// Says that there is nothing to do.
-pub(super) fn nothing(
-    world: &World,
-    cluster: &str,
-    findings: &[kubewright_core::finding::Finding],
-) -> Result<(), Error> {
+pub(super) fn nothing(world: &World, why: &str, findings: &[kubewright_core::finding::Finding]) -> Result<(), Error> {
     if world.json {
-        return report::print_json(
-            &serde_json::json!({ "event": "nothingToDo", "cluster": cluster, "findings": findings }),
-        );
+        return report::print_json(&serde_json::json!({ "event": "nothingToDo", "why": why, "findings": findings }));
     }
     report::print(&report::plan::findings(findings, Paint::stdout()))?;
-    report::print(&format!("{cluster} is as the spec says; nothing to do.\n"))
+    report::print(&format!("{why}; nothing to do.\n"))
 }

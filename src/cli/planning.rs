@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use kubewright_core::facts::Facts;
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::plan::hex;
-use kubewright_core::planner::{Identity, Input, Outcome, bootstrap};
+use kubewright_core::planner::{self, Identity, Input, Outcome, Request};
 use kubewright_core::spec::Spec;
 use kubewright_manifests::Arch;
 
 use super::world::{Loaded, World};
 use crate::error::Error;
-use crate::facts::gather;
-use crate::ports::Hosts;
+use crate::facts::{Questions, gather, gather_cluster, gather_etcd};
+use crate::ports::{Clock, Hosts};
 use crate::render;
 
 /// Bytes of an operation's id: few enough to type, and a clash needs thousands of operations on one cluster.
@@ -36,17 +36,27 @@ pub struct Planned {
     pub outcome: Outcome,
 }
 
-/// Plans for a spec file.
+/// Plans what was asked for a spec file.
 ///
 /// # Errors
 /// A spec that does not validate, or no way to begin at all; hosts that do not answer are findings.
-pub async fn plan(world: &World, file: &Path) -> Result<Planned, Error> {
+pub async fn plan(world: &World, file: &Path, request: &Request) -> Result<Planned, Error> {
     let loaded = world.load(file)?;
     let hosts = world.connect(&loaded.spec)?;
     let began = Instant::now();
-    let facts = see(&loaded.spec, hosts.as_ref()).await;
+    let (facts, (desired, mut findings)) = match request {
+        Request::Apply { .. } => {
+            let facts = see(&loaded.spec, &hosts, &world.clock).await;
+            let rendered = render::desired(&loaded.spec, &facts);
+            (facts, rendered)
+        }
+        // What hosts should have does not matter any more.
+        Request::Reset(_) => {
+            let names: Vec<HostName> = loaded.spec.hosts.iter().map(|host| host.name.clone()).collect();
+            (gather(hosts.as_ref(), &names, &Questions::default()).await, Default::default())
+        }
+    };
     let seeing = began.elapsed();
-    let (desired, mut findings) = render::desired(&loaded.spec, &facts);
     findings.extend(loaded.findings.iter().cloned());
     let identity = Identity {
         operation: OperationId::new(random(OPERATION_BYTES)?),
@@ -60,14 +70,15 @@ pub async fn plan(world: &World, file: &Path) -> Result<Planned, Error> {
         identity: &identity,
         tool_version: env!("CARGO_PKG_VERSION"),
     };
-    let outcome = bootstrap(input);
+    let outcome = planner::plan(input, request);
     Ok(Planned { loaded, facts, seeing, hosts, outcome })
 }
 
-/// Facts of all hosts, with the checksums and image digests that planning needs for their architectures.
-pub async fn see(spec: &Spec, hosts: &dyn Hosts) -> Facts {
+/// Facts of all hosts, with the checksums and image digests that planning needs for their architectures, and of the
+/// cluster where it stands.
+pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>) -> Facts {
     let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
-    let mut facts = gather(hosts, &names, &render::questions(spec, Arch::Amd64)).await;
+    let mut facts = gather(hosts.as_ref(), &names, &render::questions(spec, Arch::Amd64)).await;
     // Most machines are of one kind; the others are asked again with their own questions.
     let others: Vec<HostName> = facts
         .hosts
@@ -76,9 +87,14 @@ pub async fn see(spec: &Spec, hosts: &dyn Hosts) -> Facts {
         .map(|(name, _)| name.clone())
         .collect();
     if !others.is_empty() {
-        let again = gather(hosts, &others, &render::questions(spec, Arch::Arm64)).await;
+        let again = gather(hosts.as_ref(), &others, &render::questions(spec, Arch::Arm64)).await;
         facts.hosts.extend(again.hosts);
     }
+    let (cluster, etcd) = tokio::join!(
+        gather_cluster(spec, hosts.clone(), &facts),
+        gather_etcd(spec, hosts.clone(), &facts, clock.clone()),
+    );
+    (facts.cluster, facts.etcd) = (cluster, etcd);
     facts
 }
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubewright_core::ids::HostName;
+use kubewright_core::intent::Intent;
 use kubewright_core::journal::{self, Event};
 use kubewright_core::progress::News;
 use kubewright_core::quorum::majority;
-use kubewright_core::spec::Role;
 use kubewright_core::summary;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,7 +18,7 @@ use crate::exec::driver::{End, Run};
 use crate::exec::hands::Hands;
 use crate::exec::lock::{self, Lock, LockError};
 use crate::exec::mirror::{Mirror, Origin};
-use crate::exec::{Breakage, Broken};
+use crate::exec::{Breakage, Broken, reset};
 use crate::kube::lease;
 use crate::ports::{HostError, Hosts};
 use crate::report::{self, Paint};
@@ -28,15 +27,6 @@ use crate::store::{Journal, Operation, StoreError};
 /// A sign of life this often; `core::takeover::QUIET` allows for four missed ones.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// The answer to "Run it now?".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Approval {
-    /// Yes.
-    Given,
-    /// No.
-    Refused,
-}
-
 /// Runs an operation to its end, its stop or its failure.
 ///
 /// # Errors
@@ -44,9 +34,8 @@ pub enum Approval {
 pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, forced: bool) -> Result<ExitCode, Error> {
     let Operation { plan, facts, plan_bytes, facts_bytes, journal, folder, secrets, lock: _held_until_the_end } =
         operation;
-    let control_planes: Vec<HostName> = plan.spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
     let holder = lock::holder(&plan, world.operator(), world.clock.now());
-    let lock = Lock::take(hosts.as_ref(), &plan.spec, holder, forced).await?;
+    let lock = Lock::take(hosts.as_ref(), &plan.keepers, &plan.spec, holder, forced).await?;
 
     if lock.fence <= journal.status().fence {
         lock.release().await;
@@ -67,7 +56,7 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         facts: facts_bytes.into(),
     };
     let mut mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
-    if !mirror.rooted_on(majority(control_planes.len())).await {
+    if !mirror.rooted_on(majority(plan.keepers.len())).await {
         lock.release().await;
         return Err(Error::new(
             ErrorKind::Blocked,
@@ -86,6 +75,7 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         mirror: mirror.sender(),
         keys: OnceCell::new(),
         api: OnceCell::new(),
+        etcd: OnceCell::new(),
     };
     let outcome = drive(world, &hands, journal, &lock, notices).await;
     if matches!(outcome, Ok((End::Finished, _))) {
@@ -96,9 +86,15 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
             tracing::debug!(?released, "lease");
         }
     }
+    let hosts = hands.hosts.clone();
     // The mirror writes its last line once nobody can send another.
     drop(hands);
     mirror.finish().await;
+    if let (Ok((End::Finished, _)), Intent::Reset { hosts: gone }) = (&outcome, &plan.intent) {
+        for note in reset::forget(hosts.as_ref(), gone, lock.fence).await {
+            report::note(&format!("left behind: {note}"));
+        }
+    }
 
     let details = folder.display().to_string();
     let (end, story) = outcome.map_err(|error| error.details(&details))?;

@@ -12,7 +12,6 @@ use secrecy::ExposeSecret;
 use super::kubeconfig::admin_conf;
 use super::world::World;
 use crate::error::{Error, ExitCode};
-use crate::exec::objects::api;
 use crate::facts::{Questions, gather};
 use crate::kube::{ClusterApi, Credentials};
 use crate::ports::KubeApi;
@@ -38,7 +37,7 @@ impl Status {
         match admin {
             Ok(admin) => {
                 let credentials = Credentials::from_kubeconfig(admin.expose_secret())?;
-                let api = api(&spec, hosts, &credentials)?;
+                let api = ClusterApi::over_ssh(&spec, hosts, &credentials)?;
                 ask(&spec, &api, &mut status).await;
             }
             Err(error) => status.remarks.push(error.to_string()),
@@ -122,13 +121,13 @@ async fn ask(spec: &Spec, api: &ClusterApi, status: &mut ClusterStatus) {
     }
     match nodes {
         Ok(nodes) => {
-            for host in spec.hosts.iter().filter(|host| !nodes.iter().any(|node| node.name == host.name)) {
+            for host in spec.hosts.iter().filter(|host| !nodes.contains_key(&host.name)) {
                 status.remarks.push(format!("{} is no node of the cluster", host.name));
             }
             status.nodes = nodes
                 .into_iter()
-                .map(|node| NodeLine {
-                    name: node.name,
+                .map(|(name, node)| NodeLine {
+                    name,
                     roles: node.roles,
                     not_ready: node.not_ready,
                     schedulable: node.schedulable,

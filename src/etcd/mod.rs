@@ -11,7 +11,7 @@ pub mod fake;
 mod fault;
 mod observe;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use async_trait::async_trait;
 use etcd_client::{Certificate, Identity, TlsOptions};
 use kubewright_core::facts::etcd::{Alarm, EtcdFacts, MemberId};
 use kubewright_core::ids::HostName;
+use kubewright_core::spec::{Role, Spec};
+use kubewright_manifests::static_pods::CLIENT_PORT;
 use secrecy::ExposeSecret;
 
 use self::endpoint::Endpoint;
 use crate::kube::{Credentials, Way};
-use crate::ports::{Added, Clock, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList};
+use crate::ports::{Added, Clock, EtcdApi, EtcdChange, EtcdError, EtcdFault, Hosts, MemberList};
 
 /// A name that every server certificate of kubeadm's layout carries, whatever address we come by
 /// (`getAltNames` of kubeadm's pkiutil: the host's name, `localhost`, 127.0.0.1, ::1, its address).
@@ -75,6 +77,26 @@ impl EtcdCluster {
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+}
+
+impl EtcdCluster {
+    /// The etcd of a spec's cluster through SSH, with the credentials of the first of these control planes that has them.
+    ///
+    /// # Errors
+    /// Those of [`credentials::read`] and [`EtcdCluster::connect`].
+    pub async fn over_ssh(
+        spec: &Spec,
+        hosts: Arc<dyn Hosts>,
+        control_planes: &[HostName],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EtcdError> {
+        let client = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), CLIENT_PORT);
+        let places = spec.with_role(Role::Etcd);
+        let places: Vec<Place> =
+            places.map(|host| Place { host: host.name.clone(), client, peer: host.private_address }).collect();
+        let credentials = credentials::read(hosts.as_ref(), control_planes).await?;
+        Self::connect(&Way::Ssh(hosts), &places, &credentials, clock)
     }
 }
 

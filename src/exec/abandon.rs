@@ -9,9 +9,9 @@ use futures::future::join_all;
 use kubewright_core::facts::{Facts, HostRecord};
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::journal::{Event, Remains, remains};
+use kubewright_core::plan::EtcdStart;
 use kubewright_core::quorum::has_quorum;
 use kubewright_core::spec::Role;
-use kubewright_manifests::static_pods::{ClusterState, EtcdBootstrap};
 
 use super::keys::remote_path;
 use super::lock::Lock;
@@ -182,7 +182,7 @@ pub async fn give_up(
     }
     operation.secrets.forget()?;
     let kept = publish(lock, operation, &mut notes).await;
-    if !has_quorum(operation.plan.spec.with_role(Role::ControlPlane).count(), kept) {
+    if !has_quorum(operation.plan.keepers.len(), kept) {
         notes.push("too few control planes know that it was given up; the same command again tells them".to_owned());
     }
     Ok(notes)
@@ -209,12 +209,11 @@ fn last_word(operation: &mut Operation, fence: u64, by: &str, clock: &dyn Clock)
 /// What says of a host that it is this run's, the record last: until it is gone everybody sees whose the rest is.
 fn claims(operation: &Operation, name: &HostName) -> Vec<String> {
     let plan = &operation.plan;
-    let etcd = EtcdBootstrap { initial_cluster_token: String::new(), state: ClusterState::New };
     let rendered = plan
         .spec
         .host(name)
         .zip(operation.facts.host(name))
-        .map(|(host, seen)| render::node_files(&plan.spec, host, &etcd, seen));
+        .map(|(host, seen)| render::node_files(&plan.spec, host, &EtcdStart::default(), seen));
     let manifests = rendered.into_iter().flatten().map(|file| file.path).filter(|path| path.starts_with(MANIFESTS));
     manifests.chain([CA.to_owned(), HostRecord::PATH.to_owned()]).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use kubewright_core::facts::{Facts, HostFacts};
+use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::guard::Guard;
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::{Plan, Step, StepKind, Target};
@@ -14,10 +14,11 @@ use tokio::sync::OnceCell;
 
 use super::keys::Keys;
 use super::mirror::MirrorSender;
-use super::{Effects, Failure, Telling, Verdict, files, keys, objects, prepare, settle, start};
+use super::{Effects, Failure, Telling, Verdict, files, keys, members, objects, prepare, reset, settle, start};
+use crate::etcd::EtcdCluster;
 use crate::facts::{Questions, gather};
 use crate::host::unit::{UnitEnd, UnitName, UnitResult, UnitState, run_unit, unit_state};
-use crate::ports::{Clock, Host, HostError, Hosts, KubeApi, Script};
+use crate::ports::{Clock, EtcdApi, Host, HostError, Hosts, KubeApi, Script};
 use crate::store::Secrets;
 
 /// Everything a step may reach for.
@@ -40,6 +41,8 @@ pub struct Hands {
     pub keys: OnceCell<Keys>,
     /// The API, once it answers.
     pub api: OnceCell<Arc<dyn KubeApi>>,
+    /// etcd, once somebody has asked for it.
+    pub etcd: OnceCell<Arc<dyn EtcdApi>>,
 }
 
 impl From<HostError> for Failure {
@@ -59,11 +62,36 @@ impl Hands {
     /// # Errors
     /// [`Failure`] where the step is about no host, or it cannot be reached.
     pub async fn host(&self, step: &Step) -> Result<(Arc<dyn Host>, &HostSpec), Failure> {
-        let Target::Host(name) = &step.target else {
-            return Err(Failure::new(format!("{} names no host", step.id)));
-        };
+        let name = self.target(step)?;
         let spec = self.plan.spec.host(name).ok_or_else(|| Failure::new(format!("{name} is not in the spec")))?;
         Ok((self.hosts.host(name).await?, spec))
+    }
+
+    /// The host that a step is about.
+    ///
+    /// # Errors
+    /// [`Failure`] where it is about none.
+    pub fn target<'s>(&self, step: &'s Step) -> Result<&'s HostName, Failure> {
+        match &step.target {
+            Target::Host(name) => Ok(name),
+            _ => Err(Failure::new(format!("{} names no host", step.id))),
+        }
+    }
+
+    /// etcd, each member at its own endpoint, with the credentials of a control plane.
+    ///
+    /// # Errors
+    /// [`Failure`] where no control plane has them.
+    pub async fn etcd(&self) -> Result<&dyn EtcdApi, Failure> {
+        let etcd = self
+            .etcd
+            .get_or_try_init(|| async {
+                let hosts = self.hosts.clone();
+                let etcd = EtcdCluster::over_ssh(&self.plan.spec, hosts, &self.plan.keepers, self.clock.clone());
+                Ok::<Arc<dyn EtcdApi>, Failure>(Arc::new(etcd.await?))
+            })
+            .await?;
+        Ok(etcd.as_ref())
     }
 
     /// What was seen of a host at planning time.
@@ -191,23 +219,18 @@ fn last_words(output: &str) -> String {
 #[async_trait]
 impl Effects for Hands {
     async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
-        let mut names: Vec<HostName> = guards.iter().map(|guard| guard.host().clone()).collect();
+        let mut names: Vec<HostName> = guards.iter().filter_map(Guard::host).cloned().collect();
         names.dedup();
-        if names.is_empty() {
-            return Ok(Ok(()));
-        }
-        let facts = gather(self.hosts.as_ref(), &names, &Questions::default()).await;
-        for guard in guards {
-            let fact = facts.hosts.get(guard.host());
-            let Some(seen) = fact.and_then(|fact| fact.known()) else {
-                let why = fact.and_then(|fact| fact.why()).unwrap_or("no answer");
-                return Err(Failure::new(format!("{} cannot be asked: {why}", guard.host())));
-            };
-            if let Err(why) = guard.check(seen) {
-                return Ok(Err(why));
+        let mut facts = gather(self.hosts.as_ref(), &names, &Questions::default()).await;
+        for (name, fact) in &facts.hosts {
+            if let Some(why) = fact.why() {
+                return Err(Failure::new(format!("{name} cannot be asked: {why}")));
             }
         }
-        Ok(Ok(()))
+        if guards.iter().any(|guard| matches!(guard, Guard::EtcdBears { .. })) {
+            facts.etcd = Fact::Known { value: self.etcd().await?.observe().await?, at: self.clock.now() };
+        }
+        Ok(guards.iter().try_for_each(|guard| guard.check(&facts)))
     }
 
     async fn probe(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<Verdict, Failure> {
@@ -217,6 +240,7 @@ impl Effects for Hands {
         }
         match &step.kind {
             StepKind::PrepareHost(preparation) => prepare::probe(self, host.as_ref(), preparation).await,
+            StepKind::StartEtcdMember => start::probe_etcd_member(host.as_ref(), spec).await,
             StepKind::StartControlPlane => start::probe_control_plane(self, host.as_ref(), spec).await,
             StepKind::StartWorker => start::probe_worker(self, host.as_ref(), spec).await,
             _ => Ok(Verdict::NotDone),
@@ -225,17 +249,25 @@ impl Effects for Hands {
 
     async fn perform(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
         match &step.kind {
-            StepKind::MakeKeys { keep_on } => keys::make(self, keep_on, telling).await,
-            StepKind::PrepareHost(preparation) => prepare::perform(self, step, attempt, preparation, telling).await,
-            StepKind::PlaceFiles { initial_cluster_token } => {
-                files::place(self, step, initial_cluster_token, telling).await
+            StepKind::MakeKeys { authorities, hosts, keep_on } => {
+                keys::make(self, *authorities, hosts, keep_on, telling).await
             }
+            StepKind::PrepareHost(preparation) => prepare::perform(self, step, attempt, preparation, telling).await,
+            StepKind::PlaceFiles { files, etcd } => files::place(self, step, *files, etcd, telling).await,
             StepKind::StartControlPlane => start::control_plane(self, step, attempt, telling).await,
             StepKind::StartWorker => start::worker(self, step, attempt, telling).await,
             StepKind::ApplyObjects { group } => objects::apply(self, *group, telling).await,
             StepKind::MarkNode => objects::mark(self, step, telling).await,
-            StepKind::Prove { nodes } => objects::prove(self, step, nodes, telling).await,
-            StepKind::Settle { hosts } => settle::settle(self, hosts, telling).await,
+            StepKind::AddEtcdMember { peer_url } => members::add(self, peer_url, telling).await,
+            StepKind::StartEtcdMember => start::etcd_member(self, step, attempt, telling).await,
+            StepKind::PromoteEtcdMember => members::promote(self, step, telling).await,
+            StepKind::RemoveEtcdMember => members::remove(self, step, telling).await,
+            StepKind::ResetHost { keep_prepared, delete_etcd_data } => {
+                reset::host(self, step, attempt, *keep_prepared, *delete_etcd_data, telling).await
+            }
+            StepKind::DeleteNode => objects::delete_node(self, step, telling).await,
+            StepKind::Prove { nodes, add_ons } => objects::prove(self, step, nodes, *add_ons, telling).await,
+            StepKind::Settle { hosts, copies_on } => settle::settle(self, hosts, copies_on, telling).await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The keys of a new cluster: made once, kept in the secret store and on the control planes, found again by whoever
+//! The keys of a new cluster, or of hosts that join one: made once, kept in the secret store and on the control planes, found again by whoever
 //! resumes.
 
 use std::collections::BTreeMap;
@@ -8,12 +8,12 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures::future::join_all;
-use kubewright_certs::cluster::{Authorities, ClusterPki, Host as PkiHost, PkiFile, Roles};
+use kubewright_certs::cluster::{Authorities, ClusterPki, ExistingAuthorities, Host as PkiHost, PkiFile, Roles};
 use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::names::Endpoint;
 use kubewright_certs::profile::{KubernetesVersion, Validity};
 use kubewright_core::ids::{HostName, OperationId};
-use kubewright_core::plan::hex;
+use kubewright_core::plan::{KeySource, hex};
 use kubewright_core::quorum::has_quorum;
 use kubewright_core::spec::{EncryptionAlgorithm, EndpointMode, Host, Role, Spec};
 use kubewright_manifests::{endpoint, network};
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use super::hands::Hands;
 use super::{Failure, Telling};
+use crate::host::authority;
 use crate::host::files::{RemoteFile, put_files, read_files};
 use crate::ports::{HostError, Hosts};
 use crate::store::Secrets;
@@ -130,9 +131,8 @@ pub async fn find(hands: &Hands) -> Result<Option<Keys>, Failure> {
 }
 
 async fn look_up(hands: &Hands) -> Result<Option<Found>, Failure> {
-    let control_planes: Vec<&HostName> = hands.plan.spec.with_role(Role::ControlPlane).map(|host| &host.name).collect();
     let path = remote_path(&hands.plan.operation);
-    let there = ask(hands.hosts.as_ref(), &control_planes, &path).await?;
+    let there = ask(hands.hosts.as_ref(), &hands.plan.keepers, &path).await?;
     let here = load(&hands.secrets)?;
     match (there, here) {
         (Copies::Found(bytes), here) => {
@@ -162,11 +162,11 @@ enum Copies {
 }
 
 /// Asks all control planes at once.
-async fn ask(hosts: &dyn Hosts, control_planes: &[&HostName], path: &str) -> Result<Copies, Failure> {
+async fn ask(hosts: &dyn Hosts, control_planes: &[HostName], path: &str) -> Result<Copies, Failure> {
     let looks = join_all(control_planes.iter().map(|name| async move {
         let host = hosts.host(name).await?;
         let found = read_files(host.as_ref(), &[path]).await?.remove(path);
-        Ok::<_, HostError>((*name, found.map(|file| Zeroizing::new(file.contents.expose_secret().to_vec()))))
+        Ok::<_, HostError>((name, found.map(|file| Zeroizing::new(file.contents.expose_secret().to_vec()))))
     }))
     .await;
     let (mut answered, mut silent, mut copies) = (0, Vec::new(), Vec::new());
@@ -207,14 +207,22 @@ async fn ask(hosts: &dyn Hosts, control_planes: &[&HostName], path: &str) -> Res
 ///
 /// # Errors
 /// [`Failure`]; nothing uses them before this has succeeded.
-pub async fn make(hands: &Hands, keep_on: &[HostName], telling: Telling<'_>) -> Result<(), Failure> {
+pub async fn make(
+    hands: &Hands,
+    source: KeySource,
+    hosts: &[HostName],
+    keep_on: &[HostName],
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
     let Found { keys, bytes } = match look_up(hands).await? {
         Some(found) => found,
         None => {
-            telling("making authorities, certificates and kubeconfigs");
+            let existing = existing(hands, source).await?;
+            telling("making certificates and kubeconfigs");
             let pki = pki(&hands.plan.spec, hands.clock.now())?;
+            let names = hosts.to_vec();
             // Minutes of processor time for RSA: not on the threads that serve connections.
-            let files = tokio::task::spawn_blocking(move || issue(&pki))
+            let files = tokio::task::spawn_blocking(move || issue(&pki, &existing, &names))
                 .await
                 .map_err(|error| Failure::new(format!("making keys was cut short: {error}")))??;
             let keys = Keys { hosts: files };
@@ -259,11 +267,29 @@ fn keep(secrets: &Secrets, bytes: &[u8]) -> Result<(), Failure> {
     secrets.keep(BUNDLE, bytes).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn issue(pki: &ClusterPki) -> Result<BTreeMap<HostName, Vec<KeptFile>>, Failure> {
+/// The authorities that there are; a new cluster has none.
+async fn existing(hands: &Hands, source: KeySource) -> Result<ExistingAuthorities, Failure> {
+    match source {
+        KeySource::New => Ok(ExistingAuthorities::default()),
+        KeySource::Cluster => {
+            authority::authorities(hands.hosts.as_ref(), &hands.plan.keepers).await?.ok_or_else(|| Failure {
+                hint: Some("put ca.key, front-proxy-ca.key, etcd/ca.key and sa.key back into /etc/kubernetes/pki of a control plane".into()),
+                ..Failure::new("no control plane has the keys of all of the cluster's authorities")
+            })
+        }
+    }
+}
+
+fn issue(
+    pki: &ClusterPki,
+    existing: &ExistingAuthorities,
+    hosts: &[HostName],
+) -> Result<BTreeMap<HostName, Vec<KeptFile>>, Failure> {
     let refused = |error: kubewright_certs::Error| Failure::new(format!("the certificates cannot be made: {error}"));
     let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let authorities = Authorities::create(pki.algorithm, pki.validity, pki.now).map_err(refused)?;
-    let files = pki.issue(&authorities, threads).map_err(refused)?;
+    let authorities = Authorities::complete(existing, pki.algorithm, pki.validity, pki.now).map_err(refused)?;
+    let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+    let files = pki.issue(&authorities, &names, threads).map_err(refused)?;
     let kept = |file: PkiFile| KeptFile {
         text: file.expose_text().map(|text| Zeroizing::new(text.to_owned())),
         link: file.link_target().map(str::to_owned),

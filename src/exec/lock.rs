@@ -11,7 +11,7 @@ use kubewright_core::facts::lock::{Holder, Seen};
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::plan::Plan;
 use kubewright_core::quorum::{has_quorum, majority};
-use kubewright_core::spec::{Role, Spec};
+use kubewright_core::spec::Spec;
 use kubewright_core::takeover::{Held, Process, candidates, may_take};
 
 use crate::host::fence::{Taken, read_lock, release_lock, renew_lock, take_lock};
@@ -77,15 +77,20 @@ pub fn holder(plan: &Plan, operator: String, now: Timestamp) -> Holder {
 }
 
 impl Lock {
-    /// Takes the lock for `holder` on a majority of the control planes, and makes sure that no work of another
-    /// operation runs on any host. `forced` takes it from a holder on another machine that still seems to work.
+    /// Takes the lock for `holder` on a majority of the plan's keepers, and makes sure that no work of another operation
+    /// runs on any host of the spec. `forced` takes it from a holder on another machine that still seems to work.
     ///
     /// # Errors
     /// [`LockError`].
-    pub async fn take(hosts: &dyn Hosts, spec: &Spec, holder: Holder, forced: bool) -> Result<Self, LockError> {
-        let control_planes: Vec<&HostName> = spec.with_role(Role::ControlPlane).map(|host| &host.name).collect();
-        let all = control_planes.len();
-        let asked = join_all(control_planes.into_iter().map(|name| async move {
+    pub async fn take(
+        hosts: &dyn Hosts,
+        keepers: &[HostName],
+        spec: &Spec,
+        holder: Holder,
+        forced: bool,
+    ) -> Result<Self, LockError> {
+        let all = keepers.len();
+        let asked = join_all(keepers.iter().map(|name| async move {
             let host = hosts.host(name).await?;
             let seen = read_lock(host.as_ref()).await?;
             Ok::<_, HostError>((host, seen))

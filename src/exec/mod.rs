@@ -9,10 +9,12 @@ mod files;
 pub mod hands;
 mod keys;
 pub mod lock;
+mod members;
 pub mod mirror;
 pub mod objects;
 mod prepare;
 pub mod recover;
+pub mod reset;
 mod settle;
 mod start;
 

@@ -1,20 +1,21 @@
 //! What happens through the API: objects applied, nodes marked, promises proved.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
-use kubewright_core::plan::{ObjectGroup, Step, Target};
+use kubewright_core::intent::Intent;
+use kubewright_core::plan::{ObjectGroup, Step};
 use kubewright_core::spec::{CniName, Role, Spec};
-use kubewright_manifests::{cluster_objects, endpoint};
+use kubewright_manifests::cluster_objects;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::hands::Hands;
 use super::{Failure, Telling};
-use crate::kube::{ClusterApi, Credentials, Way, apply_all};
-use crate::ports::{Hosts, KubeApi, KubeError, NodeMarks};
+use crate::host::authority;
+use crate::kube::{ClusterApi, Credentials, apply_all};
+use crate::ports::{KubeApi, KubeError, ObjectRef};
 
 impl From<KubeError> for Failure {
     fn from(error: KubeError) -> Self {
@@ -22,29 +23,37 @@ impl From<KubeError> for Failure {
     }
 }
 
-/// The API of a cluster, through SSH and any of its control planes.
-///
-/// # Errors
-/// [`KubeError`] for credentials that are none; nothing is contacted yet.
-pub fn api(spec: &Spec, hosts: Arc<dyn Hosts>, credentials: &Credentials) -> Result<ClusterApi, KubeError> {
-    let port = endpoint::api_port(spec);
-    let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let control_planes: Vec<(HostName, SocketAddr)> =
-        spec.with_role(Role::ControlPlane).map(|host| (host.name.clone(), local)).collect();
-    ClusterApi::connect(Way::Ssh(hosts), &control_planes, credentials)
-}
-
 async fn connected(hands: &Hands) -> Result<&dyn KubeApi, Failure> {
     let api = hands
         .api
         .get_or_try_init(|| async {
-            let credentials = Credentials::from_kubeconfig(hands.keys().await?.super_admin()?)
-                .map_err(|error| Failure::new(error.to_string()))?;
-            let api: Arc<dyn KubeApi> = Arc::new(api(&hands.plan.spec, hands.hosts.clone(), &credentials)?);
+            let credentials = match hands.plan.intent {
+                Intent::Bootstrap => Credentials::from_kubeconfig(hands.keys().await?.super_admin()?),
+                _ => Credentials::from_kubeconfig(admin(hands).await?.expose_secret()),
+            };
+            let credentials = credentials.map_err(|error| Failure::new(error.to_string()))?;
+            let api: Arc<dyn KubeApi> =
+                Arc::new(ClusterApi::over_ssh(&hands.plan.spec, hands.hosts.clone(), &credentials)?);
             Ok::<_, Failure>(api)
         })
         .await?;
     Ok(api.as_ref())
+}
+
+/// The administrator's kubeconfig of a cluster that stands.
+async fn admin(hands: &Hands) -> Result<SecretString, Failure> {
+    let found = authority::admin_conf(hands.hosts.as_ref(), &hands.plan.keepers).await?;
+    found.ok_or_else(|| Failure::new(format!("no control plane has {}", authority::ADMIN_CONF)))
+}
+
+/// The certificate of the cluster's authority.
+async fn authority_certificate(hands: &Hands) -> Result<String, Failure> {
+    if hands.plan.intent == Intent::Bootstrap {
+        return Ok(hands.keys().await?.authority()?.to_owned());
+    }
+    let found = authority::certificate(hands.hosts.as_ref(), &hands.plan.keepers).await?;
+    let found = found.ok_or_else(|| Failure::new("no control plane has the certificate of the cluster's authority"))?;
+    Ok(found.expose_secret().to_owned())
 }
 
 /// Applies one group of objects.
@@ -56,7 +65,7 @@ pub async fn apply(hands: &Hands, group: ObjectGroup, telling: Telling<'_>) -> R
     let api = connected(hands).await?;
     let objects = match group {
         ObjectGroup::Rbac => cluster_objects::rbac(),
-        ObjectGroup::Configuration => cluster_objects::configuration(spec, hands.keys().await?.authority()?),
+        ObjectGroup::Configuration => cluster_objects::configuration(spec, &authority_certificate(hands).await?),
         ObjectGroup::KubeProxy => cluster_objects::kube_proxy(spec),
         ObjectGroup::CoreDns => cluster_objects::core_dns(spec),
         ObjectGroup::Network => match spec.network.cni.name {
@@ -78,15 +87,13 @@ pub async fn apply(hands: &Hands, group: ObjectGroup, telling: Telling<'_>) -> R
 /// # Errors
 /// [`Failure`].
 pub async fn mark(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
-    let Target::Host(node) = &step.target else { return Err(Failure::new(format!("{} names no node", step.id))) };
+    let node = hands.target(step)?;
     let spec = &hands.plan.spec;
     let host = spec.host(node).ok_or_else(|| Failure::new(format!("{node} is not in the spec")))?;
     let api = connected(hands).await?;
     let exists = Condition::NodeExists { node: node.clone() };
     api.wait_until(&exists, within(step), telling).await?;
-    let marks = cluster_objects::node_marks(spec, host);
-    let marks = NodeMarks { labels: marks.labels, annotations: BTreeMap::new(), taints: marks.taints };
-    api.patch_node(node, &marks).await?;
+    api.patch_node(node, &cluster_objects::node_marks(spec, host)).await?;
     Ok(())
 }
 
@@ -94,11 +101,40 @@ pub async fn mark(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<()
 ///
 /// # Errors
 /// [`Failure`] that says what is missing.
-pub async fn prove(hands: &Hands, step: &Step, nodes: &[HostName], telling: Telling<'_>) -> Result<(), Failure> {
+pub async fn prove(
+    hands: &Hands,
+    step: &Step,
+    nodes: &[HostName],
+    add_ons: bool,
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
     let spec = &hands.plan.spec;
     let api = connected(hands).await?;
-    api.wait_until(&promised(spec, nodes), within(step), telling).await?;
+    let condition = if add_ons { promised(spec, nodes) } else { ready(spec, nodes) };
+    api.wait_until(&condition, within(step), telling).await?;
     Ok(())
+}
+
+/// Deletes the object of a node that is no more.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn delete_node(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let node = hands.target(step)?;
+    let there = connected(hands).await?.delete(&ObjectRef::cluster_wide("v1", "Node", node.as_str())).await?;
+    telling(if there { "deleted" } else { "was gone already" });
+    Ok(())
+}
+
+/// What these nodes of a cluster that stands show: control planes Ready, and with a network add-on of ours the nodes.
+fn ready(spec: &Spec, nodes: &[HostName]) -> Condition {
+    let is_control_plane = |node: &&HostName| spec.host(node).is_some_and(|host| host.is(Role::ControlPlane));
+    let control_planes: Vec<HostName> = nodes.iter().filter(is_control_plane).cloned().collect();
+    let mut conditions = vec![Condition::control_planes_ready(&control_planes)];
+    if spec.network.cni.name == CniName::Flannel {
+        conditions.push(Condition::NodesReady { nodes: nodes.to_vec() });
+    }
+    Condition::All { conditions }
 }
 
 /// What a finished cluster shows: control planes Ready, and with a network add-on of ours also nodes and add-ons.

@@ -43,6 +43,30 @@ fn control_plane_values(script: Script, hands: &Hands, spec: &HostSpec) -> Scrip
         .value("ETCD", if spec.is(Role::Etcd) { "yes" } else { "no" })
 }
 
+/// Starts the etcd of a host that was added as a member.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn etcd_member(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
+    let (host, spec) = hands.host(step).await?;
+    let script = Script::new("debian/start-etcd-member.sh", playbooks::START_ETCD_MEMBER)
+        .value("NODE_NAME", spec.name.as_str())
+        .value("ADVERTISE_ADDRESS", spec.private_address.to_string())
+        .value("DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
+    hands.unit(host.as_ref(), step, attempt, &script, telling).await
+}
+
+/// Whether the etcd of a host runs.
+///
+/// # Errors
+/// [`Failure`] where the host cannot be asked.
+pub async fn probe_etcd_member(host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
+    let script = Script::new("debian/verify.sh", playbooks::VERIFY)
+        .value("STEP", "etcd-member")
+        .value("ADVERTISE_ADDRESS", spec.private_address.to_string());
+    verdict(host, &script).await.map(start_again)
+}
+
 /// Starts a worker.
 ///
 /// # Errors

@@ -1,10 +1,13 @@
 //! Gathers facts from hosts: one script, one round trip, all hosts at once.
 
+mod cluster;
+
 use futures::future::join_all;
 use jiff::Timestamp;
 use kubewright_core::facts::{Exchange, Fact, Facts, HostFacts};
 use kubewright_core::ids::HostName;
 
+pub use self::cluster::{gather_cluster, gather_etcd};
 use crate::playbooks;
 use crate::ports::{HostError, Hosts, Script, quiet};
 

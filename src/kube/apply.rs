@@ -46,6 +46,22 @@ pub(super) async fn get(api: &ClusterApi, object: &ObjectRef) -> Result<Option<V
     }
 }
 
+/// Deletes one object; whether it was there.
+pub(super) async fn delete(api: &ClusterApi, object: &ObjectRef) -> Result<bool, KubeError> {
+    let call = Call {
+        doing: format!("delete {object}"),
+        method: Method::DELETE,
+        path: path_of(object)?,
+        content_type: None,
+        body: Vec::new(),
+    };
+    match api.call(&call).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.fault == Fault::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes many objects: namespaces and kinds first, because the others live in them, the rest a few at a time. The
 /// answers come in the order of the objects. It stops at the first failure; what was applied stays and may be
 /// applied again.

@@ -15,12 +15,13 @@ use kubewright_certs::names::AltNames;
 use kubewright_certs::profile::{Subject, TlsUsage, Window};
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
+use kubewright_core::marks::NodeMarks;
 use kubewright_core::spec::{Taint, TaintEffect};
 use serde_json::{Value, json};
 use tower::{BoxError, service_fn};
 
 use super::{ClusterApi, Credentials, Way, apply_all, lease};
-use crate::ports::{ConnectionFault, Fault, KubeApi, NodeMarks, ObjectRef, Patched};
+use crate::ports::{ConnectionFault, Fault, KubeApi, ObjectRef, Patched};
 
 /// One request we expect, as `METHOD path?query` up to where the script ends, and what the server does.
 struct Exchange {
@@ -180,26 +181,31 @@ async fn namespaces_are_applied_before_what_lives_in_them() {
 
 #[tokio::test]
 async fn a_node_that_changed_in_between_is_read_again() {
-    let node = |version: &str, taints: Value| {
-        Answer::Json(
-            200,
-            json!({ "metadata": { "name": "cp1", "resourceVersion": version }, "spec": { "taints": taints } }),
-        )
-    };
-    let taint = |key: &str| json!({ "key": key, "effect": "NoSchedule" });
-    let patch = |version: &str, taints: Value| json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
-    let (read, write) = ("GET /api/v1/nodes/cp1", "PATCH /api/v1/nodes/cp1?fieldManager=kubewright");
-    let (api, script) = server([
-        asks(read, node("1", json!([]))),
-        sends(write, patch("1", json!([taint("ours")])), refuses(409, "the object has been modified")),
-        asks(read, node("2", json!([taint("theirs")]))),
-        sends(write, patch("2", json!([taint("theirs"), taint("ours")])), Answer::Json(200, json!({}))),
-        asks(read, node("3", json!([taint("theirs"), taint("ours")]))),
-    ]);
     let marks = NodeMarks {
         taints: vec![Taint { key: "ours".to_owned(), value: String::new(), effect: TaintEffect::NoSchedule }],
         ..NodeMarks::default()
     };
+    let written = serde_json::to_string(&marks).unwrap();
+    let node = |version: &str, annotations: Value, taints: Value| {
+        Answer::Json(
+            200,
+            json!({
+                "metadata": { "name": "cp1", "resourceVersion": version, "annotations": annotations },
+                "spec": { "taints": taints },
+            }),
+        )
+    };
+    let taint = |key: &str| json!({ "key": key, "effect": "NoSchedule" });
+    let annotations = json!({ "kubewright.dev/marks": written });
+    let patch = |version: &str, taints: Value| json!({ "metadata": { "resourceVersion": version, "annotations": annotations }, "spec": { "taints": taints } });
+    let (read, write) = ("GET /api/v1/nodes/cp1", "PATCH /api/v1/nodes/cp1?fieldManager=kubewright");
+    let (api, script) = server([
+        asks(read, node("1", json!({}), json!([]))),
+        sends(write, patch("1", json!([taint("ours")])), refuses(409, "the object has been modified")),
+        asks(read, node("2", json!({}), json!([taint("theirs")]))),
+        sends(write, patch("2", json!([taint("theirs"), taint("ours")])), Answer::Json(200, json!({}))),
+        asks(read, node("3", annotations.clone(), json!([taint("theirs"), taint("ours")]))),
+    ]);
     let cp1 = HostName::new("cp1");
     assert_eq!(api.patch_node(&cp1, &marks).await.unwrap(), Patched::Changed);
     assert_eq!(api.patch_node(&cp1, &marks).await.unwrap(), Patched::Unchanged);

@@ -18,16 +18,21 @@ mod ready;
 mod resource;
 mod watch;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kube::Client;
 use kube::client::Body;
+use kubewright_core::facts::NodeFacts;
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
+use kubewright_core::marks::NodeMarks;
+use kubewright_core::spec::{Role, Spec};
 use kubewright_core::version::Version;
+use kubewright_manifests::endpoint;
 use serde_json::Value;
 use tower::service_fn;
 
@@ -35,7 +40,7 @@ pub use self::apply::apply_all;
 use self::dial::Dialer;
 pub use self::dial::{Credentials, Way};
 pub(crate) use self::fault::classify;
-use crate::ports::{Applied, KubeApi, KubeError, Lines, NodeMarks, NodeSummary, ObjectRef, Patched, Readiness};
+use crate::ports::{Applied, Hosts, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness};
 
 /// Name under which our fields stand in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "kubewright";
@@ -63,6 +68,17 @@ impl ClusterApi {
         credentials: &Credentials,
     ) -> Result<Self, KubeError> {
         Ok(Self::through(Dialer::new(&way, control_planes, credentials)?, PATIENCE))
+    }
+
+    /// The API of a spec's cluster through SSH and any of its control planes.
+    ///
+    /// # Errors
+    /// Those of [`ClusterApi::connect`].
+    pub fn over_ssh(spec: &Spec, hosts: Arc<dyn Hosts>, credentials: &Credentials) -> Result<Self, KubeError> {
+        let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), endpoint::api_port(spec));
+        let control_planes: Vec<(HostName, SocketAddr)> =
+            spec.with_role(Role::ControlPlane).map(|host| (host.name.clone(), local)).collect();
+        Self::connect(Way::Ssh(hosts), &control_planes, credentials)
     }
 
     /// An API over a client of the caller's making, such as one with scripted answers.
@@ -121,8 +137,12 @@ impl KubeApi for ClusterApi {
         ready::version(self).await
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeSummary>, KubeError> {
+    async fn nodes(&self) -> Result<BTreeMap<HostName, NodeFacts>, KubeError> {
         node::list(self).await
+    }
+
+    async fn delete(&self, object: &ObjectRef) -> Result<bool, KubeError> {
+        apply::delete(self, object).await
     }
 
     async fn wait_until(&self, condition: &Condition, within: Duration, progress: Lines<'_>) -> Result<(), KubeError> {

@@ -6,7 +6,9 @@ use http::Method;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::core::v1::Taint as NodeTaint;
 use kube::api::ObjectList;
+use kubewright_core::facts::NodeFacts;
 use kubewright_core::ids::HostName;
+use kubewright_core::marks::{ANNOTATION, Carried, Change, NodeMarks, change};
 use kubewright_core::spec::{Taint, TaintEffect};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -14,10 +16,13 @@ use tokio::time::Instant;
 use super::call::Call;
 use super::observe::node_state;
 use super::{ClusterApi, FIELD_MANAGER};
-use crate::ports::{Fault, KubeError, NodeMarks, NodeSummary, Patched};
+use crate::ports::{Fault, KubeError, Patched};
 
 /// Labels of this form name a node's roles.
 const ROLE: &str = "node-role.kubernetes.io/";
+
+/// All there are.
+const EFFECTS: [TaintEffect; 3] = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
 
 /// Gives a node our marks: read, see what is missing, patch just that.
 ///
@@ -50,79 +55,70 @@ pub(super) async fn patch(api: &ClusterApi, node: &HostName, marks: &NodeMarks) 
     }
 }
 
-/// The merge patch that adds what the node lacks of the marks; `None` where it has them all.
+/// The merge patch that a node needs to carry the marks; `None` where it has them all.
 fn missing(node: &Node, marks: &NodeMarks) -> Option<Value> {
+    let Change { labels, put, take, annotation } = change(marks, &carried(node))?;
     let mut metadata = Map::new();
     let mut patch = Map::new();
-    for (field, ours, present) in [
-        ("labels", &marks.labels, node.metadata.labels.as_ref()),
-        ("annotations", &marks.annotations, node.metadata.annotations.as_ref()),
-    ] {
-        let lacking = lacking(ours, present);
-        if !lacking.is_empty() {
-            metadata.insert(field.to_owned(), Value::Object(lacking));
-        }
+    if !labels.is_empty() {
+        metadata.insert("labels".to_owned(), json!(labels));
     }
-    let present = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    if let Some(taints) = with_ours(present, &marks.taints) {
+    if let Some(annotation) = annotation {
+        metadata.insert("annotations".to_owned(), json!({ ANNOTATION: annotation }));
+    }
+    if !put.is_empty() || !take.is_empty() {
         metadata.insert("resourceVersion".to_owned(), json!(node.metadata.resource_version));
-        patch.insert("spec".to_owned(), json!({ "taints": taints }));
+        patch.insert("spec".to_owned(), json!({ "taints": taints(node, &put, &take) }));
     }
-    if !metadata.is_empty() {
-        patch.insert("metadata".to_owned(), Value::Object(metadata));
-    }
-    (!patch.is_empty()).then_some(Value::Object(patch))
+    patch.insert("metadata".to_owned(), Value::Object(metadata));
+    Some(Value::Object(patch))
 }
 
-fn lacking(ours: &BTreeMap<String, String>, present: Option<&BTreeMap<String, String>>) -> Map<String, Value> {
-    ours.iter()
-        .filter(|(key, value)| present.and_then(|present| present.get(*key)) != Some(value))
-        .map(|(key, value)| (key.clone(), Value::String(value.clone())))
-        .collect()
-}
-
-/// The whole list with ours in it; `None` where nothing would change.
-fn with_ours(present: &[NodeTaint], ours: &[Taint]) -> Option<Vec<NodeTaint>> {
-    let same_place = |theirs: &NodeTaint, ours: &Taint| theirs.key == ours.key && theirs.effect == effect(ours.effect);
-    let same = |theirs: &NodeTaint, ours: &Taint| {
-        same_place(theirs, ours) && theirs.value.as_deref().unwrap_or_default() == ours.value
+/// What a node carries. A taint of an effect that nobody knows is not ours.
+fn carried(node: &Node) -> Carried {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let known = |taint: &NodeTaint| {
+        let effect = EFFECTS.into_iter().find(|effect| effect.to_string() == taint.effect)?;
+        Some(Taint { key: taint.key.clone(), value: taint.value.clone().unwrap_or_default(), effect })
     };
-    if ours.iter().all(|taint| present.iter().any(|theirs| same(theirs, taint))) {
-        return None;
+    Carried {
+        labels: node.metadata.labels.clone().unwrap_or_default(),
+        taints: taints.iter().filter_map(known).collect(),
+        ours: node.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION)).cloned(),
     }
-    let kept = present.iter().filter(|theirs| !ours.iter().any(|taint| same_place(theirs, taint))).cloned();
-    let added = ours.iter().map(|taint| NodeTaint {
+}
+
+/// The whole list as it is to be: a patch can only replace it.
+fn taints(node: &Node, put: &[Taint], take: &[(String, TaintEffect)]) -> Vec<NodeTaint> {
+    let present = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let at =
+        |theirs: &NodeTaint, key: &str, effect: TaintEffect| theirs.key == key && theirs.effect == effect.to_string();
+    let stays = |theirs: &&NodeTaint| {
+        !put.iter().any(|taint| at(theirs, &taint.key, taint.effect))
+            && !take.iter().any(|(key, effect)| at(theirs, key, *effect))
+    };
+    let added = put.iter().map(|taint| NodeTaint {
         key: taint.key.clone(),
         value: (!taint.value.is_empty()).then(|| taint.value.clone()),
-        effect: effect(taint.effect).to_owned(),
+        effect: taint.effect.to_string(),
         time_added: None,
     });
-    Some(kept.chain(added).collect())
-}
-
-fn effect(effect: TaintEffect) -> &'static str {
-    match effect {
-        TaintEffect::NoSchedule => "NoSchedule",
-        TaintEffect::PreferNoSchedule => "PreferNoSchedule",
-        TaintEffect::NoExecute => "NoExecute",
-    }
+    present.iter().filter(stays).cloned().chain(added).collect()
 }
 
 /// All nodes by name.
-pub(super) async fn list(api: &ClusterApi) -> Result<Vec<NodeSummary>, KubeError> {
+pub(super) async fn list(api: &ClusterApi) -> Result<BTreeMap<HostName, NodeFacts>, KubeError> {
     let call = Call::get("list Nodes", "/api/v1/nodes");
     let nodes: ObjectList<Node> = api.call(&call).await?.json(&call.doing)?;
-    let mut summaries: Vec<_> = nodes.items.iter().map(summary).collect();
-    summaries.sort_by(|left, right| left.name.cmp(&right.name));
-    Ok(summaries)
+    let named = |node: &Node| (HostName::new(node.metadata.name.clone().unwrap_or_default()), node_facts(node));
+    Ok(nodes.items.iter().map(named).collect())
 }
 
-fn summary(node: &Node) -> NodeSummary {
+fn node_facts(node: &Node) -> NodeFacts {
     let labels = node.metadata.labels.iter().flatten();
     let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
     let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-    NodeSummary {
-        name: HostName::new(node.metadata.name.clone().unwrap_or_default()),
+    NodeFacts {
         not_ready: node_state(node).not_ready,
         schedulable: !node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false),
         roles: labels.filter_map(|(key, _)| key.strip_prefix(ROLE)).map(str::to_owned).collect(),
@@ -133,6 +129,8 @@ fn summary(node: &Node) -> NodeSummary {
             .collect(),
         container_runtime: info.map(|info| info.container_runtime_version.clone()).unwrap_or_default(),
         os_image: info.map(|info| info.os_image.clone()).unwrap_or_default(),
+        machine_id: info.map(|info| info.machine_id.clone()).unwrap_or_default(),
+        marks: carried(node),
     }
 }
 
@@ -152,14 +150,21 @@ mod tests {
                 value: String::new(),
                 effect: TaintEffect::NoSchedule,
             }],
-            annotations: BTreeMap::new(),
         }
+    }
+
+    fn written() -> String {
+        serde_json::to_string(&marks()).unwrap()
     }
 
     #[test]
     fn a_node_with_all_marks_needs_no_patch() {
         let marked = node(json!({
-            "metadata": { "name": "cp1", "labels": { "node-role.kubernetes.io/control-plane": "", "theirs": "x" } },
+            "metadata": {
+                "name": "cp1",
+                "labels": { "node-role.kubernetes.io/control-plane": "", "theirs": "x" },
+                "annotations": { "kubewright.dev/marks": written() },
+            },
             "spec": { "taints": [
                 { "key": "node.kubernetes.io/not-ready", "effect": "NoExecute" },
                 { "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" },
@@ -178,7 +183,11 @@ mod tests {
         assert_eq!(
             missing(&bare, &marks()).unwrap(),
             json!({
-                "metadata": { "labels": { "node-role.kubernetes.io/control-plane": "" }, "resourceVersion": "7" },
+                "metadata": {
+                    "labels": { "node-role.kubernetes.io/control-plane": "" },
+                    "annotations": { "kubewright.dev/marks": written() },
+                    "resourceVersion": "7",
+                },
                 "spec": { "taints": [
                     { "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" },
                     { "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" },
@@ -188,14 +197,23 @@ mod tests {
     }
 
     #[test]
-    fn labels_alone_need_no_version() {
+    fn labels_alone_need_no_version_and_those_that_are_wanted_no_more_go() {
+        let earlier = NodeMarks { labels: BTreeMap::from([("tier".to_owned(), "a".to_owned())]), ..marks() };
         let tainted = node(json!({
-            "metadata": { "name": "cp1", "resourceVersion": "7" },
+            "metadata": {
+                "name": "cp1",
+                "resourceVersion": "7",
+                "labels": { "tier": "a" },
+                "annotations": { "kubewright.dev/marks": serde_json::to_string(&earlier).unwrap() },
+            },
             "spec": { "taints": [{ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" }] },
         }));
         assert_eq!(
             missing(&tainted, &marks()).unwrap(),
-            json!({ "metadata": { "labels": { "node-role.kubernetes.io/control-plane": "" } } })
+            json!({ "metadata": {
+                "labels": { "node-role.kubernetes.io/control-plane": "", "tier": null },
+                "annotations": { "kubewright.dev/marks": written() },
+            } })
         );
     }
 
@@ -208,13 +226,18 @@ mod tests {
             effect: effect.to_owned(),
             time_added: None,
         };
-        let merged = with_ours(&[theirs("cpu", "NoSchedule"), theirs("cpu", "NoExecute")], &ours).unwrap();
+        let node = node(json!({ "metadata": {}, "spec": { "taints": [
+            { "key": "pool", "value": "cpu", "effect": "NoSchedule" },
+            { "key": "pool", "value": "cpu", "effect": "NoExecute" },
+        ] } }));
+        let merged = taints(&node, &ours, &[]);
         assert_eq!(merged, [theirs("cpu", "NoExecute"), theirs("gpu", "NoSchedule")]);
+        assert_eq!(taints(&node, &[], &[("pool".to_owned(), TaintEffect::NoExecute)]), [theirs("cpu", "NoSchedule")]);
     }
 
     #[test]
-    fn a_summary_tells_roles_addresses_and_why_it_is_not_ready() {
-        let summary = summary(&node(json!({
+    fn the_facts_of_a_node_tell_roles_addresses_and_why_it_is_not_ready() {
+        let facts = node_facts(&node(json!({
             "metadata": { "name": "cp1", "labels": { "node-role.kubernetes.io/control-plane": "" } },
             "spec": { "unschedulable": true },
             "status": {
@@ -222,9 +245,10 @@ mod tests {
                 "conditions": [{ "type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "booting." }],
             },
         })));
-        assert_eq!(summary.roles, ["control-plane"]);
-        assert_eq!(summary.addresses, ["10.0.0.1"]);
-        assert_eq!(summary.not_ready.as_deref(), Some("booting"));
-        assert!(!summary.schedulable);
+        assert_eq!(facts.roles, ["control-plane"]);
+        assert!(facts.is_control_plane());
+        assert_eq!(facts.addresses, ["10.0.0.1"]);
+        assert_eq!(facts.not_ready.as_deref(), Some("booting"));
+        assert!(!facts.schedulable);
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kubewright_core::facts::NodeFacts;
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
-use kubewright_core::spec::Taint;
+use kubewright_core::marks::NodeMarks;
 use kubewright_core::version::Version;
 use serde_json::Value;
 
@@ -33,8 +34,9 @@ pub trait KubeApi: Send + Sync {
     /// [`KubeError`].
     async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, KubeError>;
 
-    /// Gives a node our labels, taints and annotations; those of others stay. Two round trips, one where nothing is
-    /// missing. A change that somebody else made in between is read and the patch made anew.
+    /// Gives a node our labels and taints, and takes away what we put there earlier and no longer want; those of others
+    /// stay. Two round trips, one where nothing is to be done. A change that somebody else made in between is read and
+    /// the patch made anew.
     ///
     /// # Errors
     /// [`KubeError`]; [`Fault::NotFound`] where there is no such node.
@@ -56,7 +58,13 @@ pub trait KubeApi: Send + Sync {
     ///
     /// # Errors
     /// [`KubeError`].
-    async fn nodes(&self) -> Result<Vec<NodeSummary>, KubeError>;
+    async fn nodes(&self) -> Result<BTreeMap<HostName, NodeFacts>, KubeError>;
+
+    /// Deletes one object; false where there was none.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    async fn delete(&self, object: &ObjectRef) -> Result<bool, KubeError>;
 
     /// Waits on watches until the condition holds; `progress` gets a line whenever what is missing changes.
     ///
@@ -120,17 +128,6 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// What we want on a node beside what others put there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeMarks {
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Taints; one with the same key and effect is replaced.
-    pub taints: Vec<Taint>,
-    /// Annotations.
-    pub annotations: BTreeMap<String, String>,
-}
-
 /// What an API server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
@@ -145,27 +142,6 @@ impl Readiness {
     pub fn is_ready(&self) -> bool {
         self.failing.is_empty()
     }
-}
-
-/// A node in one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeSummary {
-    /// Name.
-    pub name: HostName,
-    /// Why it is not Ready; `None` where it is.
-    pub not_ready: Option<String>,
-    /// Whether new pods may be scheduled on it.
-    pub schedulable: bool,
-    /// From `node-role.kubernetes.io/<role>`.
-    pub roles: Vec<String>,
-    /// Version of its kubelet, as the kubelet writes it (`v1.35.4`).
-    pub kubelet: String,
-    /// Its internal addresses.
-    pub addresses: Vec<String>,
-    /// Such as `containerd://2.4.2`.
-    pub container_runtime: String,
-    /// Such as `Debian GNU/Linux 12 (bookworm)`.
-    pub os_image: String,
 }
 
 /// Why a connection came to nothing.

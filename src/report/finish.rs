@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kubewright_core::summary::{PhaseTime, Run, subject};
+use kubewright_core::intent::Intent;
+use kubewright_core::summary::{PhaseTime, Run, outcome};
 
 use super::quantity::{count, took, whole};
 use super::text::pad;
@@ -28,7 +29,7 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
     let plan = run.plan();
     let now = run.last().unwrap_or(Timestamp::UNIX_EPOCH);
     let mut text =
-        format!("{}: {}, in {}\n\n", paint.strong(&plan.spec.name), subject(plan), paint.good(&took(run.elapsed(now))));
+        format!("{}: {}, in {}\n\n", paint.strong(&plan.spec.name), outcome(plan), paint.good(&took(run.elapsed(now))));
     text.push_str(&phases(run, now, paint));
     text.push_str(&chain(run));
     text.push('\n');
@@ -41,7 +42,11 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
         None => "kubewright kubeconfig".to_owned(),
     };
     let show = format!("kubewright ops show {}", plan.operation);
-    for (index, command) in [kubectl.as_str(), "kubewright status", show.as_str()].into_iter().enumerate() {
+    let next: &[&str] = match plan.intent {
+        Intent::Reset { .. } => &[&show],
+        Intent::Bootstrap | Intent::Converge => &[&kubectl, "kubewright status", &show],
+    };
+    for (index, command) in next.iter().enumerate() {
         let label = if index == 0 { "try next" } else { "" };
         text.push_str(&format!("  {}{command}\n", paint.strong(&pad(label, 11))));
     }

@@ -1,7 +1,6 @@
 //! A plan for whoever has to say yes to it: what, where, with which findings, how long. The steps one by one on
 //! request; all of it as JSON for machines.
 
-use std::path::Path;
 use std::time::Duration;
 
 use kubewright_core::finding::{Finding, Severity, Subject};
@@ -18,19 +17,10 @@ use super::text::{clean, pad, width, wrap};
 pub struct Around<'a> {
     /// How long gathering facts took.
     pub facts: Option<Duration>,
-    /// Where it can be run from.
-    pub run: Run<'a>,
+    /// The command that runs it.
+    pub run: &'a str,
     /// Whether every step is shown with its reason.
     pub steps: bool,
-}
-
-/// Where a plan can be run from.
-#[derive(Clone, Copy, Debug)]
-pub enum Run<'a> {
-    /// Made anew from this spec.
-    Spec(&'a Path),
-    /// As it was saved in this file.
-    Saved(&'a Path),
 }
 
 /// Width of the labels `facts` and `findings`.
@@ -56,15 +46,11 @@ pub fn text(plan: &Plan, around: &Around<'_>, paint: Paint) -> String {
         text.push('\n');
         text.push_str(&steps(plan, paint));
     }
-    let run = match around.run {
-        Run::Spec(file) => format!("kubewright apply -f {}", file.display()),
-        Run::Saved(file) => format!("kubewright apply {}", file.display()),
-    };
     text.push_str(&format!(
         "\n  {}, {}.  Nothing was changed.  Run it:  {}\n",
         count(outline.steps, "step"),
         about(outline.estimate),
-        paint.strong(&run)
+        paint.strong(around.run)
     ));
     text
 }
@@ -186,7 +172,7 @@ mod tests {
     #[test]
     fn a_plan_in_a_few_lines() {
         let around =
-            Around { facts: Some(Duration::from_millis(912)), run: Run::Spec(Path::new("cluster.yaml")), steps: false };
+            Around { facts: Some(Duration::from_millis(912)), run: "kubewright apply -f cluster.yaml", steps: false };
         insta::assert_snapshot!(text(&sample::plan(), &around, Paint::none()));
     }
 
@@ -194,7 +180,7 @@ mod tests {
     fn without_findings_there_is_no_gap() {
         let mut plan = sample::plan();
         plan.findings.clear();
-        let around = Around { facts: None, run: Run::Spec(Path::new("cluster.yaml")), steps: false };
+        let around = Around { facts: None, run: "kubewright apply -f cluster.yaml", steps: false };
         insta::assert_snapshot!(text(&plan, &around, Paint::none()));
     }
 
@@ -221,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_saved_plan_with_every_step() {
-        let around = Around { facts: None, run: Run::Saved(Path::new("lab.plan")), steps: true };
+        let around = Around { facts: None, run: "kubewright apply lab.plan", steps: true };
         insta::assert_snapshot!(text(&sample::plan(), &around, Paint::none()));
     }
 }

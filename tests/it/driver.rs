@@ -17,7 +17,7 @@ use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::guard::Guard;
 use kubewright_core::journal::Event;
 use kubewright_core::plan::{Plan, Step, StepKind};
-use kubewright_core::planner::{Desired, DesiredHost, Identity, Input, Outcome, bootstrap};
+use kubewright_core::planner::{self, Desired, DesiredHost, Identity, Input, Outcome, Request};
 use kubewright_core::progress::Progress;
 use kubewright_core::sim::World;
 use kubewright_core::spec::read;
@@ -49,7 +49,7 @@ fn plan() -> Plan {
         identity: &identity,
         tool_version: "0.0.0",
     };
-    match bootstrap(input) {
+    match planner::plan(input, &Request::Apply { only: None }) {
         Outcome::Plan(plan) => *plan,
         other => panic!("{other:#?}"),
     }
@@ -151,7 +151,9 @@ impl Simulated {
 impl Effects for Simulated {
     async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
         match self.guard {
-            Some(host) if guards.iter().any(|guard| guard.host().as_str() == host) => Ok(Err(format!("{host} moved"))),
+            Some(host) if guards.iter().any(|guard| guard.host().is_some_and(|name| name.as_str() == host)) => {
+                Ok(Err(format!("{host} moved")))
+            }
             _ => Ok(Ok(())),
         }
     }

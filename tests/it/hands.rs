@@ -14,16 +14,15 @@ use kubewright::exec::mirror::{Mirror, Origin};
 use kubewright::exec::recover;
 use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{FakeHosts, Fault, Reply};
-use kubewright::ports::{
-    Applied, Clock, KubeApi, KubeError, Lines, NodeMarks, NodeSummary, ObjectRef, Patched, Readiness, SystemClock,
-};
+use kubewright::ports::{Applied, Clock, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, SystemClock};
 use kubewright::store::{Operation, Operations};
-use kubewright_core::facts::Facts;
+use kubewright_core::facts::{Facts, NodeFacts};
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
 use kubewright_core::journal::Event;
+use kubewright_core::marks::NodeMarks;
 use kubewright_core::plan::Plan;
-use kubewright_core::planner::{Desired, DesiredHost, Identity, Input, Outcome, bootstrap};
+use kubewright_core::planner::{self, Desired, DesiredHost, Identity, Input, Outcome, Request};
 use kubewright_core::spec::{EncryptionAlgorithm, Spec, read};
 use kubewright_core::version::Version;
 use serde_json::Value;
@@ -66,8 +65,12 @@ impl KubeApi for Agreeable {
         Ok(Version::new(1, 35, 4))
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeSummary>, KubeError> {
-        Ok(Vec::new())
+    async fn nodes(&self) -> Result<BTreeMap<HostName, NodeFacts>, KubeError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn delete(&self, object: &ObjectRef) -> Result<bool, KubeError> {
+        Ok(self.objects.lock().unwrap().remove(&object.to_string()))
     }
 
     async fn wait_until(&self, _: &Condition, _: Duration, _: Lines<'_>) -> Result<(), KubeError> {
@@ -105,7 +108,7 @@ async fn planned(hosts: &FakeHosts) -> (Plan, Facts) {
         identity: &identity,
         tool_version: "0.0.0",
     };
-    match bootstrap(input) {
+    match planner::plan(input, &Request::Apply { only: None }) {
         Outcome::Plan(plan) => (*plan, facts),
         other => panic!("{other:#?}"),
     }
@@ -130,7 +133,7 @@ async fn process(hosts: &FakeHosts, api: &Arc<Agreeable>, planned: &(Plan, Facts
     let mut holder = lock::holder(&plan, "ada@desk".into(), SystemClock.now());
     // Every process of this test would else be this one, which lives.
     holder.started = None;
-    let lock = Lock::take(hosts, &plan.spec, holder, true).await.map_err(|error| told(&error))?;
+    let lock = Lock::take(hosts, &plan.keepers, &plan.spec, holder, true).await.map_err(|error| told(&error))?;
     let (notes, _notices) = mpsc::unbounded_channel();
     let origin = Origin {
         operation: plan.operation.clone(),
@@ -152,6 +155,7 @@ async fn process(hosts: &FakeHosts, api: &Arc<Agreeable>, planned: &(Plan, Facts
         mirror: mirror.sender(),
         keys: OnceCell::new(),
         api: OnceCell::new_with(Some(api.clone() as Arc<dyn KubeApi>)),
+        etcd: OnceCell::new(),
     };
     let accepted = journal.status().accepted;
     let plan_digest = journal.plan_digest().to_owned();

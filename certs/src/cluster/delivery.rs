@@ -24,15 +24,21 @@ impl ClusterPki {
     ///
     /// # Errors
     /// The description's contradictions ([`ClusterPki::validate`]) or the first failure of any certificate.
-    pub fn issue(&self, authorities: &Authorities, threads: NonZeroUsize) -> Result<ClusterFiles, Error> {
+    pub fn issue(
+        &self,
+        authorities: &Authorities,
+        hosts: &[&str],
+        threads: NonZeroUsize,
+    ) -> Result<ClusterFiles, Error> {
         self.validate()?;
         let mut jobs = Vec::new();
-        for host in &self.hosts {
-            jobs.extend(layout::items(self, host)?.into_iter().map(|item| (host, item)));
+        let hosts: Vec<&Host> = hosts.iter().map(|name| self.host(name)).collect::<Result<_, _>>()?;
+        for host in &hosts {
+            jobs.extend(layout::items(self, host)?.into_iter().map(|item| (*host, item)));
         }
         let files = in_parallel(&jobs, threads, |(host, item)| self.deliver(host, item, authorities))?;
         let mut hosts: BTreeMap<String, Vec<PkiFile>> =
-            self.hosts.iter().map(|host| (host.name.clone(), Vec::new())).collect();
+            hosts.iter().map(|host| (host.name.clone(), Vec::new())).collect();
         for ((host, _), files) in jobs.iter().zip(files) {
             hosts.entry(host.name.clone()).or_default().extend(files);
         }

@@ -18,7 +18,12 @@ use crate::samples;
 
 fn issue(pki: &ClusterPki) -> ClusterFiles {
     let authorities = Authorities::create(pki.algorithm, pki.validity, pki.now).unwrap();
-    pki.issue(&authorities, NonZeroUsize::new(2).unwrap()).unwrap()
+    pki.issue(&authorities, &all(pki), NonZeroUsize::new(2).unwrap()).unwrap()
+}
+
+/// All hosts of a cluster.
+pub fn all(pki: &ClusterPki) -> Vec<&str> {
+    pki.hosts.iter().map(|host| host.name.as_str()).collect()
 }
 
 fn golden(name: &str, text: &str) {
@@ -206,7 +211,7 @@ fn what_rsa_costs() {
         let begun = Instant::now();
         let authorities = Authorities::create(pki.algorithm, pki.validity, pki.now).unwrap();
         let made = begun.elapsed();
-        pki.issue(&authorities, NonZeroUsize::new(threads).unwrap()).unwrap();
+        pki.issue(&authorities, &all(&pki), NonZeroUsize::new(threads).unwrap()).unwrap();
         eprintln!("{threads} threads: authorities {made:?}, with all leaves {:?}", begun.elapsed());
     }
 }

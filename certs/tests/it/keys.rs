@@ -112,7 +112,7 @@ fn moments_are_whole_seconds_around_now() {
 fn debug_never_shows_a_key() {
     let pki = samples::single();
     let authorities = Authorities::create(EC, Validity::default(), now()).unwrap();
-    let files = pki.issue(&authorities, std::num::NonZeroUsize::MIN).unwrap();
+    let files = pki.issue(&authorities, &crate::cluster::all(&pki), std::num::NonZeroUsize::MIN).unwrap();
     let key = PrivateKey::generate(EC).unwrap();
     let shown = format!("{key:?} {authorities:#?} {files:#?} {:?}", files.operator.kubeconfig(Vec::new()));
     assert!(!shown.contains("PRIVATE"), "{shown}");

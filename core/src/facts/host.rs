@@ -74,6 +74,8 @@ pub struct HostFacts {
     pub etcd_data: Fact<bool>,
     /// `--initial-cluster-token` in etcd's manifest.
     pub etcd_token: Fact<String>,
+    /// `--initial-cluster` in etcd's manifest.
+    pub etcd_initial_cluster: Fact<String>,
     /// Whose this host is, by our own record.
     pub record: Fact<HostRecord>,
     /// The lock; absent where no run ever took it here.

@@ -1,6 +1,7 @@
 //! One observation of what is there. Nothing is assumed: each fact is known with the time it was seen, absent, or
 //! unreadable for a reason. Gathering is the binary's; here are the types, and the parser for what hosts answer.
 
+mod cluster;
 pub mod etcd;
 mod host;
 pub mod lock;
@@ -11,8 +12,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::etcd::EtcdFacts;
 use crate::ids::HostName;
 
+pub use cluster::{ClusterFacts, NodeFacts};
 pub use host::{Address, Clock, HostFacts, HostRecord, Os, OsFamily, Space, UnitFacts};
 pub use parse::{BadAnswer, Exchange};
 
@@ -111,11 +114,17 @@ pub struct Facts {
     pub format: u32,
     /// By host; a host that could not be reached is unreadable as a whole.
     pub hosts: BTreeMap<HostName, Fact<HostFacts>>,
+    /// The cluster through its API; absent where no host is a finished part of one.
+    #[serde(default)]
+    pub cluster: Fact<ClusterFacts>,
+    /// Its etcd, asked where members come or go.
+    #[serde(default)]
+    pub etcd: Fact<EtcdFacts>,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { format: FORMAT, hosts: BTreeMap::new() }
+        Self { format: FORMAT, hosts: BTreeMap::new(), cluster: Fact::Absent, etcd: Fact::Absent }
     }
 }
 

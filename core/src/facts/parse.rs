@@ -124,6 +124,7 @@ impl<'a> Answer<'a> {
             ca_fingerprint: self.text("ca-fingerprint"),
             etcd_data: self.number("etcd-data"),
             etcd_token: self.text("etcd-token"),
+            etcd_initial_cluster: self.text("etcd-initial-cluster"),
             record: self.read("record", |text| {
                 serde_json::from_str::<HostRecord>(text).map_err(|error| format!("the host's record: {error}"))
             }),

@@ -29,7 +29,7 @@ pub struct Area {
 }
 
 /// All areas, in the order of the reference.
-pub const AREAS: &[Area] = &[SPEC, PREFLIGHT, ARTEFACTS, PLAN];
+pub const AREAS: &[Area] = &[SPEC, PREFLIGHT, ARTEFACTS, RESET, PLAN];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }
@@ -187,7 +187,7 @@ pub const PREFLIGHT: Area = Area {
     title: "The hosts",
     about: "Found by looking at the hosts, before anything is planned. From `HOST017` on, and of clocks, only hosts are \
             judged that nothing was built on yet.",
-    sources: &["core/src/planner"],
+    sources: &["core/src/planner/preflight"],
     codes: &[
         code(
             "HOST001",
@@ -230,8 +230,41 @@ pub const PREFLIGHT: Area = Area {
         ),
         code("TIME002", Info, "All clocks agree, within the time that asking took."),
         code("TIME003", Warns, "The clock is more than five seconds away from this machine's."),
-        code("CONV001", Blocks, "A host is to be added to a cluster that runs. That is not built yet."),
-        code("CONV002", Blocks, "A host of a cluster that runs differs from the spec. Changing it is not built yet."),
+        code("CONV001", Blocks, "A host is part of the cluster already, but no control plane of the spec is."),
+        code(
+            "CONV002",
+            Blocks,
+            "A host of a cluster that runs differs from the spec in something that is not changed on a running host.",
+        ),
+        code(
+            "CONV003",
+            Blocks,
+            "The cluster's API cannot be asked, so no host can join it. Where none is to join it is a warning: labels and \
+             taints were not compared.",
+        ),
+        code("CONV004", Warns, "The cluster has a node that the spec does not name. It is left alone."),
+        code(
+            "CONV005",
+            Warns,
+            "A host that joins has the name of a node: it was installed anew, and the node's object is replaced. It blocks \
+             where that node is Ready, for then two machines have one name.",
+        ),
+        code("CONV006", Blocks, "A host of a cluster that runs has other roles in the spec than it joined with."),
+        code("CONV007", Blocks, "etcd cannot take a new member now, or cannot be asked."),
+        code("CONV008", Blocks, "etcd's list of members holds one that never started and is no host of the spec."),
+    ],
+};
+
+/// Found before hosts are taken apart.
+pub const RESET: Area = Area {
+    title: "Taking hosts apart",
+    about: "Found before `kubewright reset` takes anything apart.",
+    sources: &["core/src/planner/reset.rs"],
+    codes: &[
+        code("RESET001", NeedsConsent, "A host cannot be asked. It stays as it is while the others are taken apart."),
+        code("RESET002", Blocks, "A host belongs to another cluster, or whose it is cannot be read."),
+        code("RESET003", Blocks, "A host is part of a cluster that stands. It leaves by `kubewright node remove`."),
+        code("RESET004", Blocks, "A host holds a Kubernetes or an etcd that no operation of ours made."),
     ],
 };
 

@@ -1,20 +1,29 @@
 //! Spec and facts in, plan out. Each intent is one file that reads as a story.
 
+mod apply;
 mod bootstrap;
+mod converge;
+mod difference;
+mod join;
 mod preflight;
+mod reset;
+mod steps;
 mod story;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::apply::apply;
+use self::reset::reset;
 use crate::facts::Facts;
 use crate::finding::Finding;
 use crate::ids::{HostName, OperationId};
-use crate::plan::{Plan, Preparation};
+use crate::marks::NodeMarks;
+use crate::plan::{FileSet, Plan, Preparation};
 use crate::spec::Spec;
 
-pub use bootstrap::bootstrap;
+pub use reset::Reset;
 
 /// What each host should have, rendered from the spec outside of this crate (`manifests` knows the texts; the
 /// planner only compares digests).
@@ -29,9 +38,21 @@ pub struct Desired {
 pub struct DesiredHost {
     /// What it needs before Kubernetes starts.
     pub preparation: Preparation,
-    /// SHA-256 in hex by path, for every file whose text follows from the spec alone. Several where more than one
-    /// rendering is right (the first etcd manifest says `new`, a later one `existing`).
-    pub files: BTreeMap<String, Vec<String>>,
+    /// By path, every file whose text follows from the spec alone.
+    pub files: BTreeMap<String, DesiredFile>,
+    /// Labels and taints of its node.
+    pub marks: NodeMarks,
+}
+
+/// A file as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredFile {
+    /// SHA-256 in hex. Several where more than one rendering is right (the first etcd manifest says `new`, a later one
+    /// `existing`).
+    pub digests: Vec<String>,
+    /// The files it is placed with on a node that runs; `None` where a running node needs more than a file for it.
+    pub refreshed_with: Option<FileSet>,
 }
 
 /// What the caller drew at random for this run.
@@ -58,6 +79,26 @@ pub struct Input<'a> {
     pub identity: &'a Identity,
     /// Version of this kubewright.
     pub tool_version: &'a str,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Make reality what the spec says; `only` these of its hosts, where some were named.
+    Apply {
+        /// Their names.
+        only: Option<Vec<HostName>>,
+    },
+    /// Take hosts apart.
+    Reset(Reset),
+}
+
+/// Plans what was asked for.
+pub fn plan(input: Input<'_>, request: &Request) -> Outcome {
+    match request {
+        Request::Apply { only } => apply(input, only.as_deref()),
+        Request::Reset(wanted) => reset(input, wanted),
+    }
 }
 
 /// What planning came to.

@@ -28,7 +28,8 @@ pub use reading::{Reading, read};
 pub use source::Source;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -225,6 +226,16 @@ pub enum Role {
     Worker,
 }
 
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::ControlPlane => "controlPlane",
+            Self::Etcd => "etcd",
+            Self::Worker => "worker",
+        })
+    }
+}
+
 /// Workers that are treated alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -247,6 +258,16 @@ pub struct Taint {
     pub value: String,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     pub effect: TaintEffect,
+}
+
+impl fmt::Display for TaintEffect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+        })
+    }
 }
 
 /// What a taint does to pods that do not tolerate it.
@@ -386,7 +407,15 @@ impl Spec {
     }
 }
 
+/// Where etcd members talk to each other (etcd's own default, and kubeadm's `EtcdListenPeerPort`).
+const ETCD_PEER_PORT: u16 = 2380;
+
 impl Host {
+    /// Where the other members reach this host's etcd.
+    pub fn etcd_peer_url(&self) -> String {
+        format!("https://{}", SocketAddr::new(self.private_address, ETCD_PEER_PORT))
+    }
+
     /// Whether it has the role.
     pub fn is(&self, role: Role) -> bool {
         self.roles.contains(&role)

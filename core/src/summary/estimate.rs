@@ -20,6 +20,14 @@ const FILES_SECONDS: f64 = 1.0;
 /// Kubelet start to `/readyz` of three control planes started together: 14–18 s of the 26 s that the whole bootstrap
 /// took in a shell prototype on the lab.
 const START_CONTROL_PLANE_SECONDS: f64 = 16.0;
+/// One request to etcd through SSH.
+const MEMBER_SECONDS: f64 = 1.0;
+/// Kubelet start to an etcd that answers.
+const START_ETCD_SECONDS: f64 = 6.0;
+/// A learner of a small cluster has caught up within a second of its start; etcd asks for nine tenths.
+const PROMOTE_SECONDS: f64 = 2.0;
+/// Containers end within their grace of 5 s, then rules and files go.
+const RESET_SECONDS: f64 = 10.0;
 /// A worker's kubelet registers in 1.7 s on the lab (kubeadm's own join measured the same).
 const START_WORKER_SECONDS: f64 = 3.0;
 /// A dozen server-side applies, a few milliseconds each and a round trip through SSH.
@@ -42,11 +50,15 @@ pub fn typical(kind: &StepKind) -> Duration {
         StepKind::MakeKeys { .. } => KEYS_SECONDS,
         StepKind::PrepareHost(preparation) => preparing(preparation),
         StepKind::PlaceFiles { .. } => FILES_SECONDS,
+        StepKind::AddEtcdMember { .. } | StepKind::RemoveEtcdMember => MEMBER_SECONDS,
+        StepKind::StartEtcdMember => START_ETCD_SECONDS,
+        StepKind::PromoteEtcdMember => PROMOTE_SECONDS,
+        StepKind::ResetHost { .. } => RESET_SECONDS,
         StepKind::StartControlPlane => START_CONTROL_PLANE_SECONDS,
         StepKind::ApplyObjects { group: ObjectGroup::Rbac } => RBAC_SECONDS,
         StepKind::ApplyObjects { .. } => OBJECTS_SECONDS,
         StepKind::StartWorker => START_WORKER_SECONDS,
-        StepKind::MarkNode => MARK_SECONDS,
+        StepKind::MarkNode | StepKind::DeleteNode => MARK_SECONDS,
         StepKind::Prove { .. } => PROVE_SECONDS,
         StepKind::Settle { .. } => SETTLE_SECONDS,
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::estimate::{longest, typical};
 use crate::ids::OperationId;
 use crate::intent::Intent;
-use crate::plan::{ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
+use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
 use crate::spec::{CniName, Role, Spec};
 
 /// A plan, condensed.
@@ -66,10 +66,20 @@ pub fn subject(plan: &Plan) -> String {
     format!("Kubernetes {} on {} ({})", spec.kubernetes.version, count(spec.hosts.len(), "host"), crew(spec))
 }
 
+/// What there is once the plan is done, in one phrase.
+pub fn outcome(plan: &Plan) -> String {
+    match &plan.intent {
+        Intent::Bootstrap | Intent::Converge => subject(plan),
+        Intent::Reset { hosts } => format!("{} taken apart", count(hosts.len(), "host")),
+    }
+}
+
 /// What the plan is about, in one sentence.
 pub fn headline(plan: &Plan) -> String {
     match plan.intent {
         Intent::Bootstrap => format!("bootstrap {}", subject(plan)),
+        Intent::Reset { ref hosts } => format!("take apart {}", count(hosts.len(), "host")),
+        Intent::Converge => format!("bring {} to its spec", subject(plan)),
     }
 }
 
@@ -77,6 +87,8 @@ pub fn headline(plan: &Plan) -> String {
 pub fn short(plan: &Plan) -> String {
     match plan.intent {
         Intent::Bootstrap => format!("bootstrap {}", plan.spec.kubernetes.version),
+        Intent::Converge => "converge".to_owned(),
+        Intent::Reset { .. } => "reset".to_owned(),
     }
 }
 
@@ -118,10 +130,11 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
     }
     let description = match phase {
         Phase::Prepare => preparation(plan, &steps),
-        Phase::Keys => keys(plan),
-        Phase::Start => start(plan),
+        Phase::Keys => keys(&steps),
+        Phase::Start => start(plan, &steps),
         Phase::Objects => objects(plan, &steps),
         Phase::Join => join(&steps),
+        Phase::Leave => leave(&steps),
         Phase::Prove => prove(&steps),
     };
     PhaseLine { phase, targets, description, steps: steps.len() }
@@ -151,12 +164,25 @@ fn preparation(plan: &Plan, steps: &[&Step]) -> String {
     parts.join(", ")
 }
 
-fn keys(plan: &Plan) -> String {
-    let hosts = count(plan.spec.hosts.len(), "host");
-    format!("authorities for the cluster, its front proxy and etcd; certificates and kubeconfigs of {hosts}")
+fn keys(steps: &[&Step]) -> String {
+    let parts = steps.iter().filter_map(|step| match &step.kind {
+        StepKind::MakeKeys { authorities, hosts, .. } => {
+            let issued = format!("certificates and kubeconfigs of {}", count(hosts.len(), "host"));
+            Some(match authorities {
+                KeySource::New => format!("authorities for the cluster, its front proxy and etcd; {issued}"),
+                KeySource::Cluster => format!("{issued}, by the cluster's authorities"),
+            })
+        }
+        _ => None,
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
-fn start(plan: &Plan) -> String {
+fn start(plan: &Plan, steps: &[&Step]) -> String {
+    if plan.intent != Intent::Bootstrap {
+        let hosts: BTreeSet<&Target> = steps.iter().map(|step| &step.target).collect();
+        return format!("kubelets of {}", count(hosts.len(), "control plane"));
+    }
     let together = match plan.spec.with_role(Role::Etcd).count() {
         1 => "1 member".to_owned(),
         members => format!("{members} members at once"),
@@ -188,6 +214,12 @@ fn join(steps: &[&Step]) -> String {
     let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
     let mut parts = Vec::new();
     some(&mut parts, number(|kind| *kind == StepKind::StartWorker), "worker");
+    some(
+        &mut parts,
+        number(|kind| matches!(kind, StepKind::PlaceFiles { files: FileSet::Proxy, .. })),
+        "proxy to the API",
+    );
+    some(&mut parts, number(|kind| *kind == StepKind::DeleteNode), "old node");
     let marked = number(|kind| matches!(kind, StepKind::MarkNode));
     if marked > 0 {
         parts.push(format!("labels and taints of {}", count(marked, "node")));
@@ -195,15 +227,26 @@ fn join(steps: &[&Step]) -> String {
     parts.join(", ")
 }
 
+fn leave(steps: &[&Step]) -> String {
+    let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
+    let mut parts = Vec::new();
+    some(&mut parts, number(|kind| *kind == StepKind::RemoveEtcdMember), "etcd member");
+    some(&mut parts, number(|kind| matches!(kind, StepKind::ResetHost { .. })), "host");
+    some(&mut parts, number(|kind| *kind == StepKind::DeleteNode), "node");
+    parts.join(", ")
+}
+
 fn prove(steps: &[&Step]) -> String {
     let mut parts: Vec<String> = steps
         .iter()
         .filter_map(|step| match &step.kind {
-            StepKind::Prove { nodes } => Some(format!("{} Ready", count(nodes.len(), "node"))),
+            StepKind::Prove { nodes, .. } if !nodes.is_empty() => Some(format!("{} Ready", count(nodes.len(), "node"))),
             _ => None,
         })
         .collect();
-    parts.push("control planes and add-ons available".to_owned());
+    if steps.iter().any(|step| matches!(step.kind, StepKind::Prove { add_ons: true, .. })) {
+        parts.push("control planes and add-ons available".to_owned());
+    }
     if steps.iter().any(|step| matches!(step.kind, StepKind::Settle { .. })) {
         parts.push("records written".to_owned());
     }

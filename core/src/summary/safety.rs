@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::outline::count;
 use super::run::Run;
 use crate::ids::{HostName, StepId};
+use crate::intent::Intent;
 use crate::plan::{Step, StepKind};
 use crate::quorum::majority;
 use crate::spec::Role;
@@ -25,6 +26,10 @@ pub struct SafeNow {
     pub prepared: Vec<HostName>,
     /// Hosts in all.
     pub hosts: usize,
+    /// Hosts that were taken apart.
+    pub reset: Vec<HostName>,
+    /// Whether the cluster stood before the run began, so that what the run did not touch still stands.
+    pub stood: bool,
     /// Steps of which nobody knows whether they were done.
     pub in_doubt: Vec<StepId>,
     /// Steps that still ran when last heard of.
@@ -64,6 +69,8 @@ impl Run {
                 .collect(),
             joined: joined.into_iter().collect(),
             hosts: spec.hosts.len(),
+            reset: self.hosts_with(|kind| matches!(kind, StepKind::ResetHost { .. })).into_iter().collect(),
+            stood: self.plan().intent != Intent::Bootstrap,
             in_doubt: self.in_doubt(),
             running: self.running().map(|step| step.id.clone()).collect(),
         }
@@ -74,7 +81,15 @@ impl SafeNow {
     /// The same in sentences, most important first; each a fragment without a full stop.
     pub fn sentences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
-        if self.api.is_empty() {
+        if self.stood {
+            if !self.api.is_empty() {
+                sentences.push(format!("control planes serve on {}", names(&self.api)));
+            }
+            if !self.reset.is_empty() {
+                sentences.push(format!("taken apart: {}", names(&self.reset)));
+            }
+            sentences.push("what no finished step names is as it was before".to_owned());
+        } else if self.api.is_empty() {
             sentences.push(
                 "no control plane of this cluster was proved to run yet; there is nothing in it to lose".to_owned(),
             );

@@ -9,7 +9,8 @@ use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
 use crate::journal::{Event, Record};
 use crate::plan::{
-    Artefact, ArtefactKind, FORMAT, Image, ObjectGroup, Plan, Preparation, Probe, Step, StepKind, Target, Undo,
+    Artefact, ArtefactKind, EtcdStart, FORMAT, FileSet, Image, KeySource, ObjectGroup, Plan, Preparation, Probe, Step,
+    StepKind, Target, Undo,
 };
 use crate::progress::{self, News, Progress};
 use crate::spec::{self, Role};
@@ -55,12 +56,14 @@ pub fn plan() -> Plan {
         .iter()
         .map(|host| add(&mut steps, on(host), StepKind::PrepareHost(preparation(host.as_str() == "w2")), &[]))
         .collect();
-    let keys = add(&mut steps, Target::Here, StepKind::MakeKeys { keep_on: control_planes.clone() }, &[]);
+    let making =
+        StepKind::MakeKeys { authorities: KeySource::New, hosts: hosts.clone(), keep_on: control_planes.clone() };
+    let keys = add(&mut steps, Target::Here, making, &[]);
     let placed: Vec<StepId> = hosts
         .iter()
         .zip(&prepared)
         .map(|(host, prepared)| {
-            let files = StepKind::PlaceFiles { initial_cluster_token: "lab-1".into() };
+            let files = StepKind::PlaceFiles { files: FileSet::All, etcd: EtcdStart::first(&spec, "lab-1") };
             add(&mut steps, on(host), files, &[keys.clone(), prepared.clone()])
         })
         .collect();
@@ -77,8 +80,8 @@ pub fn plan() -> Plan {
         let joined = add(&mut steps, on(host), StepKind::StartWorker, &after);
         last.push(add(&mut steps, on(host), StepKind::MarkNode, &[joined, rbac.clone()]));
     }
-    let proved = add(&mut steps, Target::Cluster, StepKind::Prove { nodes: hosts.clone() }, &last);
-    add(&mut steps, Target::Here, StepKind::Settle { hosts }, &[proved]);
+    let proved = add(&mut steps, Target::Cluster, StepKind::Prove { nodes: hosts.clone(), add_ons: true }, &last);
+    add(&mut steps, Target::Here, StepKind::Settle { hosts, copies_on: control_planes.clone() }, &[proved]);
 
     Plan {
         format: FORMAT,
@@ -86,6 +89,7 @@ pub fn plan() -> Plan {
         tool_version: "0.1.0".into(),
         intent: Intent::Bootstrap,
         spec,
+        keepers: control_planes,
         assumptions: Vec::new(),
         findings: vec![
             Finding::new(Severity::Warns, "HOST017", Subject::Host("w2".into()), "swap is on (/dev/sdb2)")

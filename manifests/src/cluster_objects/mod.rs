@@ -16,7 +16,7 @@ pub use configuration::configuration;
 pub use core_dns::core_dns;
 pub use flannel::flannel;
 pub use kube_proxy::kube_proxy;
-pub use node::{NodeMarks, node_marks};
+pub use node::node_marks;
 pub use rbac::rbac;
 
 /// All of them, in the order to apply: who may do what, the network from the bottom up, then names.

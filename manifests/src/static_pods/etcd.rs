@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use kubewright_core::plan::{ClusterState, EtcdStart};
 use kubewright_core::spec::{Arg, Host, Role, Spec};
 use serde_json::json;
 
 use super::pod::{Probes, StaticPod};
 use super::volumes::{self, HostMount};
-use super::{ClusterState, EtcdBootstrap};
 use crate::arguments::{command, last};
 use crate::images;
 use crate::layout::{ETCD_DATA_DIR, pki};
 use crate::network::{loopback, socket};
 
 /// Where clients connect.
-pub(crate) const CLIENT_PORT: u16 = 2379;
-/// Where members talk to each other.
-const PEER_PORT: u16 = 2380;
+pub const CLIENT_PORT: u16 = 2379;
 /// Metrics and health, without TLS, on the loopback address only.
 const METRICS_PORT: u16 = 2381;
 
@@ -33,11 +31,7 @@ pub(crate) fn client_urls(spec: &Spec) -> Vec<String> {
     spec.with_role(Role::Etcd).map(client_url).collect()
 }
 
-fn peer_url(host: &Host) -> String {
-    format!("https://{}", socket(host.private_address, PEER_PORT))
-}
-
-pub(super) fn pod(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> StaticPod {
+pub(super) fn pod(spec: &Spec, host: &Host, start: &EtcdStart) -> StaticPod {
     let mounts = vec![HostMount::writable("etcd-data", ETCD_DATA_DIR), HostMount::writable("etcd-certs", &pki("etcd"))];
     let extra = &spec.etcd.extra_args;
     let health = Health::of(host, extra);
@@ -46,7 +40,7 @@ pub(super) fn pod(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> Static
         tier: "control-plane",
         annotations: BTreeMap::from([(CLIENT_URLS, client_url(host))]),
         image: images::etcd(spec),
-        command: command("etcd", flags(spec, host, bootstrap), extra),
+        command: command("etcd", flags(host, start), extra),
         env: spec.etcd.extra_envs.clone(),
         mounts: if spec.etcd.extra_volumes.is_empty() {
             mounts
@@ -66,17 +60,15 @@ pub(super) fn pod(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> Static
     }
 }
 
-fn flags(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> Vec<(&'static str, String)> {
-    let members: Vec<String> =
-        spec.with_role(Role::Etcd).map(|member| format!("{}={}", member.name, peer_url(member))).collect();
+fn flags(host: &Host, start: &EtcdStart) -> Vec<(&'static str, String)> {
     let loopback = loopback(host.private_address);
     vec![
         ("name", host.name.to_string()),
         ("data-dir", ETCD_DATA_DIR.to_owned()),
         ("listen-client-urls", format!("https://{},{}", socket(loopback, CLIENT_PORT), client_url(host))),
         ("advertise-client-urls", client_url(host)),
-        ("listen-peer-urls", peer_url(host)),
-        ("initial-advertise-peer-urls", peer_url(host)),
+        ("listen-peer-urls", host.etcd_peer_url()),
+        ("initial-advertise-peer-urls", host.etcd_peer_url()),
         ("listen-metrics-urls", format!("http://{}", socket(loopback, METRICS_PORT))),
         ("cert-file", pki("etcd/server.crt")),
         ("key-file", pki("etcd/server.key")),
@@ -90,18 +82,16 @@ fn flags(spec: &Spec, host: &Host, bootstrap: &EtcdBootstrap) -> Vec<(&'static s
         ("feature-gates", "InitialCorruptCheck=true".to_owned()),
         ("watch-progress-notify-interval", "5s".to_owned()),
         // All members at once, instead of one learner after another (DESIGN.md §5).
-        ("initial-cluster", members.join(",")),
-        ("initial-cluster-token", bootstrap.initial_cluster_token.clone()),
-        ("initial-cluster-state", bootstrap.state.flag().to_owned()),
+        ("initial-cluster", start.initial_cluster()),
+        ("initial-cluster-token", start.initial_cluster_token.clone()),
+        ("initial-cluster-state", flag(start.state).to_owned()),
     ]
 }
 
-impl ClusterState {
-    fn flag(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Existing => "existing",
-        }
+fn flag(state: ClusterState) -> &'static str {
+    match state {
+        ClusterState::New => "new",
+        ClusterState::Existing => "existing",
     }
 }
 

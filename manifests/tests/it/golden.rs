@@ -36,7 +36,7 @@ fn rendered() -> BTreeMap<String, String> {
     // One of each kind: the other control planes differ in addresses only, which the etcd manifest of cp2 shows.
     for (name, etcd_only) in [("cp1", false), ("cp2", true), ("w1", false), ("w2", false)] {
         let host = spec.host(&name.into()).unwrap();
-        let mut files = static_pods(&spec, host, &specs::first_start());
+        let mut files = static_pods(&spec, host, &specs::first_start(&spec));
         files.extend(node_local::files(&spec, host));
         files.extend(kubelet::files(&spec, host, None));
         if name == "cp1" {
@@ -48,7 +48,7 @@ fn rendered() -> BTreeMap<String, String> {
             let wanted = json!({
                 "binaries": artefacts::binaries(&spec, host, Arch::Amd64),
                 "images": artefacts::images(&spec, host),
-                "node": cluster_objects::node_marks(&spec, host).object(&host.name),
+                "node": cluster_objects::node_marks(&spec, host),
             });
             tree.insert(format!("{name}/wanted.yaml"), yaml::document(&wanted));
         }

@@ -1,7 +1,8 @@
 //! Rules that hold for every rendering.
 
+use kubewright_core::plan::{ClusterState, EtcdStart};
 use kubewright_core::spec::{EndpointMode, Role};
-use kubewright_manifests::static_pods::{ClusterState, EtcdBootstrap, static_pods};
+use kubewright_manifests::static_pods::static_pods;
 use kubewright_manifests::{artefacts, cluster_objects, endpoint, kubelet, node_local};
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ fn all_members_start_with_the_same_cluster() {
     let spec = specs::ha();
     let wanted = "cp1=https://10.77.0.11:2380,cp2=https://10.77.0.12:2380,cp3=https://10.77.0.13:2380";
     for host in spec.with_role(Role::Etcd) {
-        let pods = static_pods(&spec, host, &specs::first_start());
+        let pods = static_pods(&spec, host, &specs::first_start(&spec));
         let command = command(file(&pods, ETCD));
         assert_eq!(flag(&command, "initial-cluster").as_deref(), Some(wanted));
         assert_eq!(flag(&command, "initial-cluster-state").as_deref(), Some("new"));
@@ -37,7 +38,7 @@ fn all_members_start_with_the_same_cluster() {
 #[test]
 fn a_later_manifest_cannot_found_a_second_cluster() {
     let spec = specs::ha();
-    let later = EtcdBootstrap { state: ClusterState::Existing, ..specs::first_start() };
+    let later = EtcdStart { state: ClusterState::Existing, ..specs::first_start(&spec) };
     let pods = static_pods(&spec, &spec.hosts[0], &later);
     assert_eq!(flag(&command(file(&pods, ETCD)), "initial-cluster-state").as_deref(), Some("existing"));
 }
@@ -46,7 +47,7 @@ fn a_later_manifest_cannot_found_a_second_cluster() {
 fn etcd_on_hosts_of_its_own_is_reached_over_the_network() {
     let mut spec = specs::ha();
     spec.hosts[0].roles = vec![Role::ControlPlane];
-    let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start());
+    let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start(&spec));
     assert!(pods.iter().all(|pod| pod.path != ETCD));
     let servers = flag(&command(file(&pods, API_SERVER)), "etcd-servers");
     assert_eq!(servers.as_deref(), Some("https://10.77.0.12:2379,https://10.77.0.13:2379"));
@@ -56,7 +57,7 @@ fn etcd_on_hosts_of_its_own_is_reached_over_the_network() {
 fn authorization_config_excludes_authorization_mode() {
     let mut spec = specs::ha();
     spec.api_server.extra_args = specs::args(&[("authorization-config", "/etc/kubernetes/authz.yaml")]);
-    let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start());
+    let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start(&spec));
     assert_eq!(flag(&command(file(&pods, API_SERVER)), "authorization-mode"), None);
 }
 
@@ -65,7 +66,7 @@ fn a_worker_has_the_proxy_and_nothing_else() {
     let spec = specs::ha();
     for host in &spec.hosts {
         let worker = !host.is(Role::ControlPlane);
-        assert_eq!(static_pods(&spec, host, &specs::first_start()).is_empty(), worker);
+        assert_eq!(static_pods(&spec, host, &specs::first_start(&spec)).is_empty(), worker);
         assert_eq!(node_local::files(&spec, host).is_empty(), !worker);
     }
 }
@@ -111,7 +112,7 @@ fn minors_differ_where_kubeadm_does() {
     ] {
         let mut spec = specs::ha();
         spec.kubernetes.version = version.parse().unwrap();
-        let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start());
+        let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start(&spec));
         let manager = file(&pods, "/etc/kubernetes/manifests/kube-controller-manager.yaml");
         assert_eq!(manager.contains("flexvolume-dir"), flexvolume, "{version}");
         assert!(manager.contains(&format!("image: registry.k8s.io/kube-controller-manager:v{version}\n")));
@@ -138,7 +139,7 @@ fn addresses_are_in_brackets_where_they_must_be() {
     spec.hosts[0].private_address = "fd00::11".parse().unwrap();
     spec.network.service_cidr = "fd00:96::/112".to_owned().try_into().unwrap();
     spec.network.pod_cidr = "fd00:244::/56".to_owned().try_into().unwrap();
-    let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start());
+    let pods = static_pods(&spec, &spec.hosts[0], &specs::first_start(&spec));
     let etcd = command(file(&pods, ETCD));
     assert_eq!(flag(&etcd, "listen-client-urls").as_deref(), Some("https://[::1]:2379,https://[fd00::11]:2379"));
     assert_eq!(flag(&command(file(&pods, API_SERVER)), "etcd-servers").as_deref(), Some("https://[::1]:2379"));

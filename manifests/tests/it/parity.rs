@@ -77,7 +77,7 @@ fn differences_of(case: Case, spec: &Spec) -> BTreeSet<String> {
         found.extend(differences(theirs, ours).into_iter().map(|line| format!("{document} {line}")));
     };
 
-    let pods = static_pods(spec, host, &specs::first_start());
+    let pods = static_pods(spec, host, &specs::first_start(spec));
     for pod in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
         let ours = parse(file(&pods, &format!("{POD_DIR}/{pod}.yaml")));
         note(&format!("{pod}.yaml"), Some(&case.yaml(&format!("{pod}.yaml"))), Some(&ours));

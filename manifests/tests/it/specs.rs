@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kubewright_core::plan::EtcdStart;
 use kubewright_core::spec::{
     Arg, Certificates, Cni, CniName, Component, Containerd, EncryptionAlgorithm, Endpoint, EndpointMode, Env, Host,
     HostPathMount, KubeProxy, KubeProxyMode, Kubernetes, Network, Pool, Role, Spec, Taint, TaintEffect,
 };
-use kubewright_manifests::static_pods::{ClusterState, EtcdBootstrap};
 use serde_json::{Map, Value, json};
 
 /// One stacked control plane and one worker: what `kubeadm init` knows about.
@@ -133,8 +133,8 @@ pub fn tuned() -> Spec {
 }
 
 /// The first start of etcd.
-pub fn first_start() -> EtcdBootstrap {
-    EtcdBootstrap { initial_cluster_token: "0f1e2d3c".into(), state: ClusterState::New }
+pub fn first_start(spec: &Spec) -> EtcdStart {
+    EtcdStart::first(spec, "0f1e2d3c")
 }
 
 pub fn control_plane(name: &str, number: u8) -> Host {

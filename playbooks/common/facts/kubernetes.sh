@@ -59,13 +59,19 @@ etcd() {
 	file=/etc/kubernetes/manifests/etcd.yaml
 	if [ ! -f $file ]; then
 		absent etcd-token
+		absent etcd-initial-cluster
 		return
 	fi
 	token=
+	members=
 	while read -r _ flag; do
-		case $flag in --initial-cluster-token=*) token=${flag#*=} ;; esac
+		case $flag in
+		--initial-cluster-token=*) token=${flag#*=} ;;
+		--initial-cluster=*) members=${flag#*=} ;;
+		esac
 	done <$file
 	known_or_absent etcd-token "$token"
+	known_or_absent etcd-initial-cluster "$members"
 }
 
 kubernetes() {

@@ -63,7 +63,7 @@ impl Scene {
     async fn give_up(&mut self) -> Vec<String> {
         let outlook = look(&self.hosts, &self.operation).await.unwrap();
         let holder = lock::holder(&self.operation.plan, "a@a".into(), Timestamp::UNIX_EPOCH);
-        let lock = Lock::take(&self.hosts, &self.spec, holder, false).await.unwrap();
+        let lock = Lock::take(&self.hosts, &self.operation.plan.keepers, &self.spec, holder, false).await.unwrap();
         let notes = give_up(&self.hosts, &mut self.operation, &lock, &outlook, "b@b", &Noon).await.unwrap();
         lock.release().await;
         notes

@@ -38,6 +38,7 @@ fn plan() -> Plan {
         tool_version: "0.0.0".into(),
         intent: Intent::Bootstrap,
         spec: reading.spec.unwrap_or_else(|| panic!("{:#?}", reading.findings)),
+        keepers: NAMES.map(HostName::from).to_vec(),
         assumptions: Vec::new(),
         findings: Vec::new(),
         steps: Vec::new(),
@@ -60,6 +61,7 @@ fn hands(hosts: &FakeHosts, store: &TempDir) -> Hands {
         mirror: Mirror::start(Vec::new(), &origin, &notes).sender(),
         keys: OnceCell::new(),
         api: OnceCell::new(),
+        etcd: OnceCell::new(),
     }
 }
 
@@ -94,7 +96,7 @@ async fn a_failed_look_makes_no_second_set() {
     hosts.put_file("cp1", COPY, 0o600, bundle("theirs"));
     hosts.fault("cp1", "connect", Fault::Refused);
     silence(&hosts, &["cp2"]);
-    assert!(make(&hands, &[], &mut |_| {}).await.is_err());
+    assert!(make(&hands, KeySource::New, &[], &[], &mut |_| {}).await.is_err());
     assert_eq!(hands.secrets.load(BUNDLE).unwrap(), None, "nothing was made");
 }
 
@@ -142,13 +144,13 @@ async fn making_again_makes_the_same() {
     for name in ["cp2", "cp3"] {
         hosts.put_lock(name, kubewright_core::facts::lock::Lock { fence: 9, holder: None }, 0);
     }
-    assert!(make(&first, &names, &mut |_| {}).await.unwrap_err().fenced);
+    assert!(make(&first, KeySource::New, &names, &names, &mut |_| {}).await.unwrap_err().fenced);
     for name in ["cp2", "cp3"] {
         hosts.put_lock(name, kubewright_core::facts::lock::Lock::default(), 0);
     }
     let elsewhere = TempDir::new().unwrap();
     let second = hands(&hosts, &elsewhere);
-    make(&second, &names, &mut |_| {}).await.unwrap();
+    make(&second, KeySource::New, &names, &names, &mut |_| {}).await.unwrap();
     for name in NAMES {
         assert_eq!(hosts.files(name)[COPY], (0o600, bundle("ours")), "{name}");
     }
@@ -159,9 +161,9 @@ async fn making_again_makes_the_same() {
 async fn made_once_and_found_from_another_machine() {
     let (hosts, store) = (FakeHosts::new(NAMES), TempDir::new().unwrap());
     let names: Vec<HostName> = NAMES.iter().map(|name| (*name).into()).collect();
-    make(&hands(&hosts, &store), &names, &mut |_| {}).await.unwrap();
+    make(&hands(&hosts, &store), KeySource::New, &names, &names, &mut |_| {}).await.unwrap();
     let (_, made) = hosts.files("cp1")[COPY].clone();
     let elsewhere = TempDir::new().unwrap();
-    make(&hands(&hosts, &elsewhere), &names, &mut |_| {}).await.unwrap();
+    make(&hands(&hosts, &elsewhere), KeySource::New, &names, &names, &mut |_| {}).await.unwrap();
     assert!(NAMES.iter().all(|name| hosts.files(*name)[COPY].1 == made));
 }

@@ -1,5 +1,5 @@
 use kubewright_core::facts::lock::Lock as Record;
-use kubewright_core::spec::read;
+use kubewright_core::spec::{Role, read};
 
 use super::*;
 use crate::host::fake::{FakeHosts, Fault, Reply};
@@ -36,8 +36,12 @@ fn run(operation: &str) -> Holder {
     }
 }
 
+fn keepers() -> Vec<HostName> {
+    spec().with_role(Role::ControlPlane).map(|host| host.name.clone()).collect()
+}
+
 async fn take(hosts: &FakeHosts, operation: &str) -> Result<Lock, LockError> {
-    Lock::take(hosts, &spec(), run(operation), false).await
+    Lock::take(hosts, &keepers(), &spec(), run(operation), false).await
 }
 
 fn put(hosts: &FakeHosts, host: &str, fence: u64, operation: Option<&str>) {
@@ -112,10 +116,14 @@ async fn our_own_process_is_known_by_its_start() {
         }
     };
     put(&ours);
-    let again = Lock::take(&hosts, &spec(), ours.clone(), true).await;
+    let again = Lock::take(&hosts, &keepers(), &spec(), ours.clone(), true).await;
     assert!(matches!(again, Err(LockError::Held(Held::Working(_)))), "it lives");
     put(&Holder { started: Some(1), ..ours.clone() });
-    assert_eq!(Lock::take(&hosts, &spec(), ours, false).await.unwrap().fence, 6, "its number was given again");
+    assert_eq!(
+        Lock::take(&hosts, &keepers(), &spec(), ours, false).await.unwrap().fence,
+        6,
+        "its number was given again"
+    );
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ async fn a_lock_that_a_dead_process_left_is_seen_and_given_back() {
     let take = |pid: u32| async move {
         let holder = crate::exec::lock::holder(&operation.plan, "a@a".into(), Timestamp::UNIX_EPOCH);
         let holder = kubewright_core::facts::lock::Holder { pid, ..holder };
-        Lock::take(&scene.hosts, &scene.spec, holder, false).await.unwrap()
+        Lock::take(&scene.hosts, &operation.plan.keepers, &scene.spec, holder, false).await.unwrap()
     };
     take(NOBODY).await;
     assert!(still_locked(&scene.hosts, &operation.plan).await);

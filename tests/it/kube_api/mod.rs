@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use kubewright::host::ssh::{SshHosts, SshTarget};
 use kubewright::kube::kubeconfig::{Existing, Operator};
 use kubewright::kube::{ClusterApi, Credentials, Way, apply_all, lease};
-use kubewright::ports::{ConnectionFault, Fault, KubeApi, NodeMarks, ObjectRef, Patched};
+use kubewright::ports::{ConnectionFault, Fault, KubeApi, ObjectRef, Patched};
 use kubewright_core::health::{CONTROL_PLANE, Condition};
 use kubewright_core::ids::HostName;
+use kubewright_core::marks::NodeMarks;
 use kubewright_core::spec::{Spec, Taint, TaintEffect, read};
 use kubewright_manifests::cluster_objects;
 use serde_json::json;
@@ -144,7 +145,7 @@ async fn objects(api: &ClusterApi, cluster: &ControlPlane) {
 
     // With its binding in place the administrator may.
     let admin = cluster.api(Way::Direct, "admin.conf");
-    assert_eq!(admin.nodes().await.unwrap(), []);
+    assert!(admin.nodes().await.unwrap().is_empty());
     assert!(admin.ready().await.unwrap().is_ready());
     let missing = ObjectRef::namespaced("v1", "ConfigMap", "kube-system", "missing");
     assert_eq!(admin.get(&missing).await.unwrap(), None);
@@ -196,7 +197,6 @@ async fn marks_and_lease(api: &ClusterApi) {
             value: String::new(),
             effect: TaintEffect::NoSchedule,
         }],
-        annotations: [("kubewright.dev/operation".to_owned(), "7f3a9c".to_owned())].into(),
     };
     assert_eq!(api.patch_node(&cp1, &marks).await.unwrap(), Patched::Changed);
     assert_eq!(api.patch_node(&cp1, &marks).await.unwrap(), Patched::Unchanged);
@@ -204,6 +204,10 @@ async fn marks_and_lease(api: &ClusterApi) {
     let taints: Vec<_> = node["spec"]["taints"].as_array().unwrap().iter().map(|taint| taint["key"].as_str()).collect();
     // The API server itself gives every new node the other one.
     assert_eq!(taints, [Some("node.kubernetes.io/not-ready"), Some("node-role.kubernetes.io/control-plane")]);
+    assert_eq!(api.patch_node(&cp1, &NodeMarks::default()).await.unwrap(), Patched::Changed, "ours go again");
+    let carried = api.nodes().await.unwrap().remove(&cp1).unwrap().marks;
+    let ours = "node-role.kubernetes.io/control-plane";
+    assert!(!carried.labels.contains_key(ours) && carried.taints.iter().all(|taint| taint.key != ours), "{carried:?}");
     let error = api.patch_node(&HostName::new("nobody"), &marks).await.unwrap_err();
     assert_eq!((error.fault, error.said.as_str()), (Fault::NotFound, "nodes \"nobody\" not found"));
 

@@ -1,79 +1,18 @@
 //! The bootstrap planner on the simulator: any order a plan allows, crashes anywhere, every prefix.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use kubewright_core::facts::{Fact, Facts, HostFacts, HostRecord, Os, OsFamily, UnitFacts};
+use kubewright_core::facts::{ClusterFacts, Fact, Facts, HostFacts, HostRecord};
 use kubewright_core::finding::{Finding, Severity, Subject};
-use kubewright_core::ids::{HostName, StepId};
 use kubewright_core::journal::{self, Event, Status};
 use kubewright_core::plan::{Plan, Step, StepKind, Target, lint, waves};
-use kubewright_core::planner::{Desired, DesiredHost, Identity, Input, Outcome, bootstrap};
+use kubewright_core::planner::{self, Desired, DesiredFile, DesiredHost, Identity, Input, Outcome, Request};
 use kubewright_core::sim::World;
-use kubewright_core::spec::{EncryptionAlgorithm, Spec, read};
+use kubewright_core::spec::EncryptionAlgorithm;
 use proptest::prelude::*;
 
-fn spec(control_planes: usize, workers: usize) -> Spec {
-    let mut text = String::from(
-        "apiVersion: kubewright.dev/v1alpha1\nkind: Cluster\nmetadata: {name: lab}\nspec:\n  kubernetes: {version: 1.35.4}\n  \
-         endpoint: {mode: nodeLocal}\n  hosts:\n",
-    );
-    for index in 1..=control_planes {
-        text += &format!("  - {{name: cp{index}, address: 10.77.0.{}, roles: [controlPlane, etcd]}}\n", 10 + index);
-    }
-    for index in 1..=workers {
-        text +=
-            &format!("  - {{name: w{index}, address: 10.77.{}.{}, roles: [worker]}}\n", index / 200, 20 + index % 200);
-    }
-    let reading = read("test.yaml", &text);
-    reading.spec.unwrap_or_else(|| panic!("{:#?}", reading.findings))
-}
-
-fn known<T>(value: T) -> Fact<T> {
-    Fact::Known { value, at: Timestamp::UNIX_EPOCH }
-}
-
-fn bare(name: &HostName) -> HostFacts {
-    HostFacts {
-        machine_id: known(format!("id-of-{name}")),
-        os: known(Os { id: "debian".into(), version: "12".into(), family: OsFamily::Debian, name: "Debian 12".into() }),
-        architecture: known("x86_64".into()),
-        etcd_data: known(false),
-        record: Fact::Absent,
-        ca_fingerprint: Fact::Absent,
-        ..HostFacts::default()
-    }
-}
-
-fn facts(spec: &Spec) -> Facts {
-    let hosts = spec.hosts.iter().map(|host| (host.name.clone(), known(bare(&host.name)))).collect();
-    Facts { hosts, ..Facts::default() }
-}
-
-fn outcome(spec: &Spec, facts: &Facts) -> Outcome {
-    let desired = Desired {
-        hosts: spec.hosts.iter().map(|host| (host.name.clone(), DesiredHost::default())).collect::<BTreeMap<_, _>>(),
-    };
-    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    bootstrap(Input { spec, facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" })
-}
-
-fn plan(control_planes: usize, workers: usize) -> Plan {
-    let spec = spec(control_planes, workers);
-    match outcome(&spec, &facts(&spec)) {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
-}
-
-fn codes(outcome: &Outcome) -> Vec<&str> {
-    match outcome {
-        Outcome::Blocked { findings } => findings.iter().map(|finding| finding.code.as_str()).collect(),
-        other => panic!("{other:#?}"),
-    }
-}
+use crate::setting::{Rehearsal, asked, bare, codes, facts, known, moves, outcome, part, plan, spec};
 
 #[test]
 fn the_story_of_three_control_planes_and_two_workers() {
@@ -146,47 +85,26 @@ fn a_settled_cluster_needs_nothing() {
     let spec = spec(3, 2);
     let mut facts = facts(&spec);
     for host in &spec.hosts {
-        let mut seen = bare(&host.name);
-        let record =
-            HostRecord { cluster: "lab".into(), operation: "7f3a9c".into(), roles: host.roles.clone(), settled: true };
-        seen.record = known(record);
-        facts.hosts.insert(host.name.clone(), known(seen));
+        facts.hosts.insert(host.name.clone(), known(part(host)));
     }
+    facts.cluster = known(ClusterFacts::default());
     assert_eq!(outcome(&spec, &facts), Outcome::Nothing { findings: Vec::new() });
 }
 
 #[test]
-fn a_deleted_manifest_and_a_stopped_kubelet_are_differences() {
+fn a_deleted_manifest_is_told_and_not_guessed() {
     let spec = spec(1, 0);
-    let mut seen = bare(&"cp1".into());
-    let record = HostRecord {
-        cluster: "lab".into(),
-        operation: "7f3a9c".into(),
-        roles: spec.hosts[0].roles.clone(),
-        settled: true,
-    };
-    seen.record = known(record);
-    seen.files = known(BTreeMap::new());
-    let stopped = UnitFacts { active: "failed".into(), sub: "failed".into(), enabled: "enabled".into() };
-    seen.units.insert("kubelet".into(), known(stopped));
-    let mut facts = Facts::default();
+    let mut facts = Facts { cluster: known(ClusterFacts::default()), ..Facts::default() };
+    let seen = HostFacts { files: known(BTreeMap::new()), ..part(&spec.hosts[0]) };
     facts.hosts.insert("cp1".into(), known(seen));
     let mut wanted = DesiredHost::default();
-    wanted.files.insert("/etc/kubernetes/manifests/kube-scheduler.yaml".into(), vec!["abc".into()]);
+    let file = DesiredFile { digests: vec!["abc".into()], refreshed_with: None };
+    wanted.files.insert("/etc/kubernetes/manifests/kube-scheduler.yaml".into(), file);
     let desired = Desired { hosts: BTreeMap::from([("cp1".into(), wanted)]) };
-    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    let input = Input {
-        spec: &spec,
-        facts: &facts,
-        desired: &desired,
-        findings: &[],
-        identity: &identity,
-        tool_version: "0.0.0",
-    };
-    let Outcome::Blocked { findings } = bootstrap(input) else { panic!("it is not as the spec says") };
+    let outcome = asked(&spec, &facts, &desired, &Request::Apply { only: None });
+    let Outcome::Blocked { findings } = outcome else { panic!("it is not as the spec says") };
     assert_eq!(findings[0].code, "CONV002");
     assert!(findings[0].text.contains("kube-scheduler.yaml"), "{}", findings[0].text);
-    assert!(findings[0].text.contains("kubelet.service is failed"), "{}", findings[0].text);
 }
 
 #[test]
@@ -204,7 +122,7 @@ fn what_reading_and_rendering_found_blocks_the_plan() {
         identity: &identity,
         tool_version: "0.0.0",
     };
-    assert_eq!(codes(&bootstrap(input)), ["ART001"]);
+    assert_eq!(codes(&planner::plan(input, &Request::Apply { only: None })), ["ART001"]);
 }
 
 #[test]
@@ -248,66 +166,6 @@ fn lint_sees_a_member_started_before_the_others_have_files() {
     assert_eq!(codes, BTreeSet::from(["PLAN006".to_owned()]));
 }
 
-/// What the world may do next.
-#[derive(Clone, Debug)]
-enum Move {
-    Begin(usize),
-    End(usize),
-    Crash,
-}
-
-fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let one = prop_oneof![
-        8 => any::<usize>().prop_map(Move::Begin),
-        8 => any::<usize>().prop_map(Move::End),
-        1 => Just(Move::Crash),
-    ];
-    proptest::collection::vec(one, 0..300)
-}
-
-/// A run on the simulator: effects happen at begin, successes are recorded at end, crashes leave steps in doubt.
-struct Rehearsal<'p> {
-    plan: &'p Plan,
-    world: World,
-    status: Status,
-    running: BTreeSet<StepId>,
-    attempts: BTreeMap<StepId, u32>,
-}
-
-impl<'p> Rehearsal<'p> {
-    fn new(plan: &'p Plan) -> Self {
-        let mut status = Status::new(plan);
-        let accepted =
-            Event::Accepted { operation: plan.operation.clone(), plan_digest: String::new(), by: "test".into() };
-        status.apply(&accepted).unwrap();
-        Self { plan, world: World::bare(&plan.spec), status, running: BTreeSet::new(), attempts: BTreeMap::new() }
-    }
-
-    fn startable(&self) -> Vec<&'p Step> {
-        journal::ready(self.plan, &self.status, &self.running)
-    }
-
-    fn begin(&mut self, pick: usize) -> bool {
-        let ready = self.startable();
-        let Some(step) = ready.get(pick % ready.len().max(1)).copied() else { return false };
-        let attempt = self.attempts.entry(step.id.clone()).or_default();
-        *attempt += 1;
-        self.status.apply(&Event::StepStarted { step: step.id.clone(), attempt: *attempt }).unwrap();
-        self.running.insert(step.id.clone());
-        self.world.perform(step).unwrap();
-        true
-    }
-
-    fn end(&mut self, pick: usize) -> bool {
-        let reached: Vec<StepId> =
-            self.running.iter().filter(|id| self.world.is_reached(self.plan.step(id).unwrap())).cloned().collect();
-        let Some(step) = reached.get(pick % reached.len().max(1)) else { return false };
-        self.running.remove(step);
-        self.status.apply(&Event::StepSucceeded { step: step.clone(), attempt: self.attempts[step] }).unwrap();
-        true
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -318,16 +176,8 @@ proptest! {
         moves in moves(),
     ) {
         let plan = plan(control_planes, workers);
-        let mut run = Rehearsal::new(&plan);
-        for one in moves {
-            match one {
-                Move::Begin(pick) => { run.begin(pick); }
-                Move::End(pick) => { run.end(pick); }
-                Move::Crash => run.running.clear(),
-            }
-        }
-        // Left to itself it always comes to its end: whatever happened before, nothing waits for ever.
-        while run.begin(0) || run.end(0) {}
+        let mut run = Rehearsal::new(&plan, World::bare(&plan.spec));
+        run.play(moves);
         prop_assert_eq!(run.status.done(), plan.steps.len());
         prop_assert!(run.world.is_complete(&plan));
     }

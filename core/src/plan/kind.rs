@@ -1,0 +1,343 @@
+//! What a step can be: everything kubewright knows how to do, how to learn whether it was done, how to take it back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::HostName;
+use crate::spec::{Role, Spec};
+
+/// Everything kubewright knows how to do. Closed on purpose: an executor that met an unknown step would have to guess.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum StepKind {
+    /// Make certificates, kubeconfigs and, for a new cluster, its authorities; keep a copy on the hosts named until the
+    /// files in place are the authority.
+    #[serde(rename_all = "camelCase")]
+    MakeKeys {
+        /// Where the authorities come from.
+        authorities: KeySource,
+        /// Hosts that get keys.
+        hosts: Vec<HostName>,
+        /// Control planes that keep the copy.
+        keep_on: Vec<HostName>,
+    },
+    /// Packages, kernel settings, containerd, binaries, images.
+    PrepareHost(Preparation),
+    /// Files of one host, all atomically.
+    PlaceFiles {
+        /// Which of them.
+        files: FileSet,
+        /// How its etcd begins, where it has one.
+        etcd: EtcdStart,
+    },
+    /// Add a learner to etcd: a member that gets the data and has no vote yet.
+    #[serde(rename_all = "camelCase")]
+    AddEtcdMember {
+        /// Where the others will reach it.
+        peer_url: String,
+    },
+    /// Start the kubelet of a host of whose control plane only etcd's manifest is there, and wait for that etcd.
+    StartEtcdMember,
+    /// Give a learner its vote, once it has caught up.
+    PromoteEtcdMember,
+    /// Take a member out of etcd; its leadership moves away before.
+    RemoveEtcdMember,
+    /// Take off a host what kubewright put on it; etcd's data moves aside.
+    #[serde(rename_all = "camelCase")]
+    ResetHost {
+        /// Whether containerd, binaries and images stay for the next cluster.
+        keep_prepared: bool,
+        /// Whether etcd's data is deleted, because the user said so in so many words; else it is kept beside its place.
+        delete_etcd_data: bool,
+    },
+    /// Start the kubelet of a control plane, or restart it where its files changed, and wait for etcd's quorum and this node's API server.
+    StartControlPlane,
+    /// Apply one group of cluster objects.
+    ApplyObjects {
+        /// Which.
+        group: ObjectGroup,
+    },
+    /// Start the kubelet of a worker, or restart it where its files changed, and wait for its way to the API.
+    StartWorker,
+    /// Labels, taints and annotations that a kubelet may not give itself, as the spec says.
+    MarkNode,
+    /// Delete the object of a node that is no more.
+    DeleteNode,
+    /// Prove what was promised: nodes Ready, control-plane pods Ready, add-ons available.
+    #[serde(rename_all = "camelCase")]
+    Prove {
+        /// Nodes that must be Ready.
+        nodes: Vec<HostName>,
+        /// Whether the add-ons must be available everywhere, too: other nodes of a cluster that stands may be down for
+        /// reasons of their own.
+        add_ons: bool,
+    },
+    /// Write each host's record, remove our copies of keys.
+    #[serde(rename_all = "camelCase")]
+    Settle {
+        /// Hosts that get the record.
+        hosts: Vec<HostName>,
+        /// Control planes that kept a copy of the keys.
+        copies_on: Vec<HostName>,
+    },
+}
+
+/// Where a cluster's authorities come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeySource {
+    /// They are made.
+    New,
+    /// A control plane has them; its files are the authority.
+    Cluster,
+}
+
+/// Some of the files of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FileSet {
+    /// Keys, kubeconfigs, manifests and kubelet configuration.
+    All,
+    /// As all, but of the static pods only etcd's: a kube-apiserver beside a learner could not serve, and would end
+    /// again and again.
+    Etcd,
+    /// The static pods' manifests.
+    StaticPods,
+    /// Configuration, flags and unit of its kubelet.
+    Kubelet,
+    /// The proxy to the API servers on a worker: its configuration names every control plane.
+    Proxy,
+}
+
+/// How a member's etcd starts when it has no data yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdStart {
+    /// Random per cluster, so that members of two clusters that share addresses can never mix.
+    pub initial_cluster_token: String,
+    /// Every member that there is when it starts, itself included: peer URL by name.
+    pub members: BTreeMap<HostName, String>,
+    /// Whether this start forms the cluster.
+    pub state: ClusterState,
+}
+
+/// etcd's `--initial-cluster-state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClusterState {
+    /// All members start together and form it. Only the very first manifest says so.
+    #[default]
+    New,
+    /// It exists: a member without data must have been added first, and cannot found a second cluster by mistake.
+    Existing,
+}
+
+impl EtcdStart {
+    /// The first start of all members of a spec together.
+    pub fn first(spec: &Spec, initial_cluster_token: &str) -> Self {
+        let members = spec.with_role(Role::Etcd).map(|host| (host.name.clone(), host.etcd_peer_url()));
+        Self {
+            initial_cluster_token: initial_cluster_token.to_owned(),
+            members: members.collect(),
+            state: ClusterState::New,
+        }
+    }
+
+    /// As `--initial-cluster` wants it.
+    pub fn initial_cluster(&self) -> String {
+        self.members.iter().map(|(name, url)| format!("{name}={url}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// Reads what [`EtcdStart::initial_cluster`] writes; what is no pair is left out.
+    pub fn members_of(initial_cluster: &str) -> BTreeMap<HostName, String> {
+        let pairs = initial_cluster.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, url)| (HostName::new(name), url.to_owned())).collect()
+    }
+}
+
+/// What a host needs before Kubernetes starts on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preparation {
+    /// Packages of the distribution.
+    pub packages: Vec<String>,
+    /// Kernel modules.
+    pub modules: Vec<String>,
+    /// Binaries, each with its digest.
+    pub artefacts: Vec<Artefact>,
+    /// Images, each with its digest.
+    pub images: Vec<Image>,
+    /// Whether swap is turned off.
+    pub swap_off: bool,
+}
+
+/// A download with the digest it must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artefact {
+    /// Such as `kubelet`.
+    pub name: String,
+    /// Where from, mirror applied.
+    pub url: String,
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// A plain file or an archive.
+    pub kind: ArtefactKind,
+    /// File or, for an archive, folder.
+    pub destination: String,
+    /// Mode of what is installed, such as `0755`.
+    pub mode: String,
+    /// Members of the archive to install; all where empty.
+    pub members: Vec<String>,
+}
+
+/// How an artefact is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ArtefactKind {
+    /// As it is.
+    File,
+    /// tar + gzip.
+    Tgz,
+}
+
+/// A container image and the digest it must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Such as `registry.k8s.io/pause:3.10.1`.
+    pub reference: String,
+    /// Such as `sha256:…`; `None` where the registry did not tell, a finding then says so.
+    pub digest: Option<String>,
+}
+
+/// Cluster objects that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ObjectGroup {
+    /// Bindings by which nodes and the administrator may do their work.
+    Rbac,
+    /// kubeadm-config, kubelet-config, cluster-info.
+    Configuration,
+    /// kube-proxy.
+    KubeProxy,
+    /// CoreDNS.
+    CoreDns,
+    /// The network add-on.
+    Network,
+}
+
+impl ObjectGroup {
+    /// As it stands in step ids.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rbac => "rbac",
+            Self::Configuration => "configuration",
+            Self::KubeProxy => "kube-proxy",
+            Self::CoreDns => "coredns",
+            Self::Network => "network",
+        }
+    }
+}
+
+/// How to learn, without changing anything, whether a step that may have run was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Probe {
+    /// No need to ask: doing it again does no harm and ends the same.
+    Repeatable,
+    /// Ask the host whether everything of its preparation is in place.
+    HostPrepared,
+    /// Ask the host whether its etcd runs, with a vote or without.
+    EtcdMemberUp,
+    /// Ask the host whether its control plane answers.
+    ControlPlaneUp,
+    /// Ask the host whether its kubelet runs and reaches the API.
+    WorkerUp,
+}
+
+/// How a step is taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Undo {
+    /// Nothing stays behind that would matter.
+    Nothing,
+    /// `kubewright reset` of the host takes it back.
+    ResetHost,
+    /// It cannot be taken back, because …
+    Impossible(String),
+}
+
+/// The part of the story a step belongs to, in the order it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// Packages, containerd, binaries, images.
+    Prepare,
+    /// Authorities, certificates, kubeconfigs.
+    Keys,
+    /// Files in place, control planes up.
+    Start,
+    /// Cluster objects and add-ons.
+    Objects,
+    /// Workers in, nodes marked.
+    Join,
+    /// Hosts and members out.
+    Leave,
+    /// Promises checked, records written.
+    Prove,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Prepare => "prepare",
+            Self::Keys => "keys",
+            Self::Start => "start",
+            Self::Objects => "objects",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Prove => "prove",
+        })
+    }
+}
+
+impl StepKind {
+    /// The verb that ends the step's id.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::MakeKeys { .. } => "keys",
+            Self::PrepareHost(_) => "prepare",
+            Self::PlaceFiles { files: FileSet::StaticPods, .. } => "manifests",
+            Self::PlaceFiles { files: FileSet::Kubelet, .. } => "kubelet",
+            Self::PlaceFiles { files: FileSet::Proxy, .. } => "proxy",
+            Self::PlaceFiles { .. } => "files",
+            Self::StartControlPlane | Self::StartWorker => "start",
+            Self::ApplyObjects { group } => group.name(),
+            Self::MarkNode => "mark",
+            Self::AddEtcdMember { .. } => "member",
+            Self::StartEtcdMember => "etcd",
+            Self::PromoteEtcdMember => "promote",
+            Self::RemoveEtcdMember => "unmember",
+            Self::ResetHost { .. } => "reset",
+            Self::DeleteNode => "delete",
+            Self::Prove { .. } => "prove",
+            Self::Settle { .. } => "settle",
+        }
+    }
+
+    /// The part of the story it belongs to.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::MakeKeys { .. } => Phase::Keys,
+            Self::PrepareHost(_) => Phase::Prepare,
+            Self::PlaceFiles { .. } | Self::StartControlPlane => Phase::Start,
+            Self::AddEtcdMember { .. } | Self::StartEtcdMember | Self::PromoteEtcdMember => Phase::Start,
+            Self::RemoveEtcdMember | Self::ResetHost { .. } => Phase::Leave,
+            Self::ApplyObjects { .. } => Phase::Objects,
+            Self::StartWorker | Self::MarkNode | Self::DeleteNode => Phase::Join,
+            Self::Prove { .. } | Self::Settle { .. } => Phase::Prove,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What stands in the way of changing a cluster that runs. What a running cluster is not changed in is told, not guessed.
+
+use super::{about, blocks};
+use crate::facts::Fact;
+use crate::finding::{Finding, Severity, Subject};
+use crate::guard::MemberChange;
+use crate::ids::HostName;
+use crate::planner::Input;
+use crate::planner::difference::{Differences, is_part};
+use crate::spec::{Host, Role};
+
+/// All of it.
+pub(super) fn stands_in_the_way(input: Input<'_>, differences: &Differences<'_>, findings: &mut Vec<Finding>) {
+    if !differences.stands() {
+        findings.extend(orphans(input));
+        return;
+    }
+    findings.extend(differences.unable.iter().map(|(host, what)| unable(host, what)));
+    findings.extend(input.spec.hosts.iter().filter_map(|host| other_roles(input, host)));
+    findings.extend(silence(input, differences));
+    findings.extend(members(input, differences));
+    findings.extend(differences.strangers.iter().map(stranger));
+    findings.extend(differences.joining.iter().filter_map(|host| reinstalled(input, host)));
+}
+
+/// CONV001: parts of a cluster without any control plane that could be asked about it.
+fn orphans(input: Input<'_>) -> Vec<Finding> {
+    let parts =
+        input.spec.hosts.iter().filter(|host| input.facts.host(&host.name).is_some_and(|seen| is_part(input, seen)));
+    parts
+        .map(|host| {
+            let text = format!("it is part of {} already, but no control plane of the spec is", input.spec.name);
+            blocks(host, "CONV001", text).hint(
+                "put the cluster's control planes into the spec; where they are no more, free the host:  kubewright reset",
+            )
+        })
+        .collect()
+}
+
+/// CONV002.
+fn unable(host: &Host, what: &[String]) -> Finding {
+    blocks(host, "CONV002", format!("it differs from the spec: {}", what.join(", ")))
+        .hint("this version does not change that on a host that runs; undo the change in the spec or on the host")
+}
+
+/// CONV006: what a host does is decided when it joins.
+fn other_roles(input: Input<'_>, host: &Host) -> Option<Finding> {
+    let seen = input.facts.host(&host.name).filter(|seen| is_part(input, seen))?;
+    let record = seen.record.known()?;
+    let sorted = |roles: &[Role]| {
+        let mut roles = roles.to_vec();
+        roles.sort();
+        roles
+    };
+    (sorted(&record.roles) != sorted(&host.roles)).then(|| {
+        let list = |roles: &[Role]| roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let text = format!("it joined as {} and the spec wants {}", list(&record.roles), list(&host.roles));
+        blocks(host, "CONV006", text).hint(format!(
+            "take it out and add it again:  kubewright node remove {0}   then   kubewright node add {0}",
+            host.name
+        ))
+    })
+}
+
+/// CONV003: nodes cannot be compared, and nobody joins a cluster that does not answer.
+fn silence(input: Input<'_>, differences: &Differences<'_>) -> Option<Finding> {
+    let why = match &input.facts.cluster {
+        Fact::Known { .. } => return None,
+        Fact::Absent => "nobody asked it",
+        Fact::Unreadable { why, .. } => why.as_str(),
+    };
+    let (severity, text) = if differences.joining.is_empty() {
+        (Severity::Warns, format!("the cluster cannot be asked, so labels and taints were not compared: {why}"))
+    } else {
+        (Severity::Blocks, format!("the cluster cannot be asked, so no host can join it: {why}"))
+    };
+    Some(
+        Finding::new(severity, "CONV003", Subject::Cluster, text)
+            .hint("`kubewright status` shows what answers and what does not"),
+    )
+}
+
+/// CONV007, CONV008: whether etcd can take a new member now, and whether somebody else's is in the way.
+fn members(input: Input<'_>, differences: &Differences<'_>) -> Vec<Finding> {
+    let Some(first) = differences.joining.iter().find(|host| host.is(Role::Etcd)) else { return Vec::new() };
+    let block = |code, text: String| Finding::new(Severity::Blocks, code, Subject::Cluster, text);
+    let etcd = match &input.facts.etcd {
+        Fact::Known { value, .. } => value,
+        Fact::Absent => return vec![block("CONV007", "nobody asked etcd for its members".to_owned())],
+        Fact::Unreadable { why, .. } => {
+            return vec![block("CONV007", format!("etcd cannot be asked for its members: {why}"))];
+        }
+    };
+    let mut findings = Vec::new();
+    // A name that comes again frees its place first; whether that may be is asked then, when its guard is.
+    if etcd.member_on(&first.name).is_none()
+        && let Err(why) = (MemberChange::AddLearner { peer_url: first.etcd_peer_url() }).is_borne(etcd)
+    {
+        findings.push(block("CONV007", format!("no etcd member can be added: {why}")));
+    }
+    let is_ours = |url: &String| differences.joining.iter().any(|host| host.etcd_peer_url() == *url);
+    for member in etcd.members.iter().filter(|member| !member.has_started() && !member.peer_urls.iter().any(is_ours)) {
+        let text = format!("etcd's list holds {member}, which no host of the spec is");
+        findings.push(block("CONV008", text).hint("remove it first: it takes the only place for a learner, or a vote"));
+    }
+    findings
+}
+
+/// CONV004.
+fn stranger(node: &HostName) -> Finding {
+    let text = format!("the cluster has a node {node} that the spec does not name; it is left alone");
+    Finding::new(Severity::Warns, "CONV004", Subject::Cluster, text)
+        .hint(format!("take it out of the cluster:  kubewright node remove {node}   or put it into the spec"))
+}
+
+/// CONV005: the name of a machine that was installed anew, or of two machines.
+fn reinstalled(input: Input<'_>, host: &Host) -> Option<Finding> {
+    let node = input.facts.cluster.known()?.nodes.get(&host.name)?;
+    Some(match &node.not_ready {
+        None => blocks(host, "CONV005", "the cluster has a Ready node of this name, and this host is not it")
+            .hint("two machines have one name: give this one another, or stop the other one first"),
+        Some(why) => about(
+            host,
+            Severity::Warns,
+            "CONV005",
+            format!("the cluster has a node of this name ({why}); it is replaced by this host"),
+        ),
+    })
+}

@@ -1,0 +1,218 @@
+//! What steps do to the modelled cluster, and what they cannot do to it.
+
+use std::collections::BTreeSet;
+
+use super::{Machine, World};
+use crate::ids::HostName;
+use crate::plan::{FileSet, KeySource, Step, StepKind, Target};
+use crate::spec::Role;
+
+impl World {
+    pub(super) fn effect(&mut self, step: &Step) -> Result<(), String> {
+        match &step.kind {
+            StepKind::MakeKeys { authorities, hosts, .. } => {
+                if *authorities == KeySource::Cluster && !self.machines.values().any(|machine| machine.settled) {
+                    return Err("no control plane has the authorities".into());
+                }
+                self.keys.extend(hosts.iter().cloned());
+            }
+            StepKind::PrepareHost(_) => self.machine(step)?.prepared = true,
+            StepKind::PlaceFiles { files, etcd } => self.place(step, *files, &etcd.initial_cluster_token)?,
+            StepKind::StartControlPlane => self.start_control_plane(step)?,
+            StepKind::StartWorker => self.start_worker(step)?,
+            StepKind::AddEtcdMember { .. } => self.add_member(step)?,
+            StepKind::StartEtcdMember => self.start_member(step)?,
+            StepKind::PromoteEtcdMember => self.promote(step)?,
+            StepKind::RemoveEtcdMember => {
+                self.need_api()?;
+                let name = self.host(step)?;
+                self.voters.remove(&name);
+                self.learners.remove(&name);
+            }
+            StepKind::ResetHost { .. } => {
+                let name = self.host(step)?;
+                if self.is_member(&name) && !self.dissolving {
+                    return Err("an etcd member would be wiped".into());
+                }
+                *self.machine(step)? = Machine::default();
+                self.marked.remove(&name);
+            }
+            StepKind::ApplyObjects { group } => {
+                self.need_api()?;
+                self.objects.insert(*group);
+            }
+            StepKind::MarkNode => {
+                self.need_api()?;
+                let name = self.host(step)?;
+                if !self.nodes.contains(&name) {
+                    return Err("there is no such node".into());
+                }
+                self.marked.insert(name);
+            }
+            StepKind::DeleteNode => {
+                self.need_api()?;
+                let name = self.host(step)?;
+                if self.machines[&name].kubelet {
+                    return Err("a node that runs would be deleted".into());
+                }
+                self.nodes.remove(&name);
+                self.marked.remove(&name);
+            }
+            StepKind::Prove { nodes, .. } => {
+                self.need_api()?;
+                if let Some(missing) = nodes.iter().find(|node| !self.nodes.contains(*node)) {
+                    return Err(format!("{missing} is not there"));
+                }
+            }
+            StepKind::Settle { hosts, .. } => {
+                for host in hosts {
+                    self.machines.get_mut(host).ok_or("no such host")?.settled = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, step: &Step, files: FileSet, token: &str) -> Result<(), String> {
+        let name = self.host(step)?;
+        let has_keys = self.keys.contains(&name);
+        let machine = self.machine(step)?;
+        match files {
+            FileSet::All | FileSet::Etcd => {
+                if !has_keys {
+                    return Err("files need keys that are not made yet".into());
+                }
+                if !machine.prepared {
+                    return Err("its kubelet is not installed".into());
+                }
+                if machine.kubelet && machine.files.as_deref() != Some(token) {
+                    return Err("files of another etcd would land under a running kubelet".into());
+                }
+                machine.files = Some(token.to_owned());
+                machine.manifests |= files == FileSet::All;
+            }
+            FileSet::StaticPods => {
+                if self.learners.contains(&name) {
+                    return Err("its API server would start beside a learner".into());
+                }
+                self.machine(step)?.manifests = true;
+            }
+            FileSet::Kubelet | FileSet::Proxy => {
+                if machine.files.is_none() {
+                    return Err("it is not a node yet".into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start_control_plane(&mut self, step: &Step) -> Result<(), String> {
+        let name = self.host(step)?;
+        let is_member = self.spec.host(&name).is_some_and(|host| host.is(Role::Etcd));
+        if !self.formed {
+            self.first_members_agree()?;
+        } else if is_member && !self.voters.contains(&name) {
+            return Err("its etcd has no vote: its API server could not serve".into());
+        }
+        let machine = self.machine(step)?;
+        if !machine.prepared || machine.files.is_none() || !machine.manifests {
+            return Err("its kubelet would start without software or files".into());
+        }
+        machine.kubelet = true;
+        if is_member {
+            serve(machine)?;
+        }
+        self.nodes.insert(name);
+        Ok(())
+    }
+
+    fn first_members_agree(&self) -> Result<(), String> {
+        let members = self.spec.with_role(Role::Etcd).filter_map(|host| self.machines.get(&host.name));
+        let tokens: BTreeSet<Option<&String>> = members.map(|machine| machine.files.as_ref()).collect();
+        if tokens.len() != 1 || tokens.contains(&None) {
+            return Err(
+                "a first etcd member would start while others lack their files or carry another identity".into()
+            );
+        }
+        Ok(())
+    }
+
+    fn start_worker(&mut self, step: &Step) -> Result<(), String> {
+        self.need_api()?;
+        let name = self.host(step)?;
+        let machine = self.machine(step)?;
+        if machine.files.is_none() {
+            return Err("it has no files".into());
+        }
+        machine.kubelet = true;
+        self.nodes.insert(name);
+        Ok(())
+    }
+
+    fn add_member(&mut self, step: &Step) -> Result<(), String> {
+        self.need_api()?;
+        let name = self.host(step)?;
+        if self.voters.contains(&name) {
+            return Err("it is a member already".into());
+        }
+        // etcd's own limit, `--max-learners`.
+        if self.learners.iter().any(|other| *other != name) {
+            return Err("two learners at once".into());
+        }
+        self.learners.insert(name);
+        Ok(())
+    }
+
+    fn start_member(&mut self, step: &Step) -> Result<(), String> {
+        let name = self.host(step)?;
+        if !self.is_member(&name) {
+            return Err("its etcd would start before it was added".into());
+        }
+        let machine = self.machine(step)?;
+        if !machine.prepared || machine.files.is_none() {
+            return Err("its kubelet would start without software or files".into());
+        }
+        machine.kubelet = true;
+        serve(machine)
+    }
+
+    fn promote(&mut self, step: &Step) -> Result<(), String> {
+        self.need_api()?;
+        let name = self.host(step)?;
+        let machine = &self.machines[&name];
+        if !machine.kubelet || machine.etcd_data.is_none() {
+            return Err("a learner that does not run would get a vote".into());
+        }
+        self.learners.remove(&name);
+        self.voters.insert(name);
+        Ok(())
+    }
+
+    fn need_api(&self) -> Result<(), String> {
+        if self.api_answers() { Ok(()) } else { Err("no API answers".into()) }
+    }
+
+    fn host(&self, step: &Step) -> Result<HostName, String> {
+        match &step.target {
+            Target::Host(host) if self.machines.contains_key(host) => Ok(host.clone()),
+            other => Err(format!("{other} is no host of the spec")),
+        }
+    }
+
+    fn machine(&mut self, step: &Step) -> Result<&mut Machine, String> {
+        let name = self.host(step)?;
+        self.machines.get_mut(&name).ok_or_else(|| "no such host".to_owned())
+    }
+}
+
+/// Its etcd serves the data that it has, or begins with none.
+fn serve(machine: &mut Machine) -> Result<(), String> {
+    match (&machine.etcd_data, &machine.files) {
+        (Some(data), Some(files)) if data != files => Err("the data of another etcd would be served".into()),
+        (None, files) => {
+            machine.etcd_data = files.clone();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,8 @@
+//! Planners on the simulator: any order a plan allows, crashes anywhere, every prefix.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bootstrap;
+mod converge;
+mod reset;
+mod setting;

@@ -1,0 +1,55 @@
+//! Takes a host apart, and in the end even the traces of having done so.
+
+use futures::future::join_all;
+use kubewright_core::facts::HostRecord;
+use kubewright_core::ids::HostName;
+use kubewright_core::plan::Step;
+use kubewright_manifests::layout::CRI_SOCKET;
+
+use super::hands::Hands;
+use super::{Failure, Telling};
+use crate::host::fence::run_fenced;
+use crate::host::files::remove_files;
+use crate::playbooks;
+use crate::ports::{HostError, Hosts, Script, quiet};
+use crate::render;
+
+/// Takes off a host what kubewright put on it; its record goes last, so that an interrupted try is seen.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn host(
+    hands: &Hands,
+    step: &Step,
+    attempt: u32,
+    keep_prepared: bool,
+    delete_etcd_data: bool,
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
+    let (host, _) = hands.host(step).await?;
+    let yes = |what: bool| if what { "yes" } else { "no" };
+    let files = if keep_prepared { Vec::new() } else { render::preparation_files(&hands.plan.spec) };
+    let paths: Vec<String> = files.into_iter().map(|file| file.path).collect();
+    let script = Script::new("debian/reset.sh", playbooks::RESET)
+        .value("CRI_SOCKET", CRI_SOCKET)
+        .value("KEEP_PREPARED", yes(keep_prepared))
+        .value("PURGE_ETCD", yes(delete_etcd_data))
+        .value("FILES", paths.join("\n"));
+    hands.unit(host.as_ref(), step, attempt, &script, telling).await?;
+    remove_files(host.as_ref(), hands.fence, &[HostRecord::PATH]).await?;
+    Ok(())
+}
+
+/// Takes away what the run itself kept on hosts that were taken apart: lock, journal, results of its units. After the
+/// last word of the run, for nothing may be written there afterwards. What could not be taken away is told.
+pub async fn forget(hosts: &dyn Hosts, names: &[HostName], fence: u64) -> Vec<String> {
+    let script = Script::new("common/forget.sh", playbooks::FORGET);
+    let script = &script;
+    let asked = join_all(names.iter().map(|name| async move {
+        let host = hosts.host(name).await?;
+        run_fenced(host.as_ref(), fence, script, &mut quiet()).await?.success(name, script)?;
+        Ok::<_, HostError>(())
+    }))
+    .await;
+    asked.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect()
+}
