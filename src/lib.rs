@@ -2,6 +2,7 @@
 //! take them one by one. ARCHITECTURE.md says who may use whom.
 
 pub mod cli;
+pub mod digests;
 pub mod error;
 pub mod etcd;
 pub mod exec;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::finding::{Finding, Severity, Subject};
+use kubewright_core::pins::{Item, Pinned, Pins};
 use kubewright_core::plan::{Artefact, ArtefactKind, ClusterState, EtcdStart, FileSet, Image, Preparation};
 use kubewright_core::planner::{Desired, DesiredFile, DesiredHost};
 use kubewright_core::spec::{Host, Spec};
@@ -13,7 +14,8 @@ use kubewright_manifests::static_pods::static_pods;
 use kubewright_manifests::{Arch, RenderedFile, cluster_objects, containerd, kubelet, layout, node_local};
 use sha2::{Digest, Sha256};
 
-use crate::facts::{ImageQuestion, Questions};
+use crate::digests::{self, Digests, Told};
+use crate::facts::{ChecksumQuestion, ImageQuestion, Questions};
 
 /// Debian packages that a node's own tools and kube-proxy's and the CNI's rules need (kubeadm's preflight list, and
 /// curl with certificates for downloads).
@@ -24,8 +26,9 @@ const CURL: &str = "curl";
 /// containerd's overlay file system, and bridged traffic seen by the packet filter.
 const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
 
-/// What to ask the hosts along with their facts, for machines of this architecture.
-pub fn questions(spec: &Spec, arch: Arch) -> Questions {
+/// What to ask the hosts along with their facts, for machines of this architecture. A host that has what is pinned asks
+/// nobody about it; without pins nobody is asked about digests at all.
+pub fn questions(spec: &Spec, arch: Arch, pins: Option<&Pins>) -> Questions {
     let mut questions = Questions::default();
     let nobody = HostFacts::default();
     let etcd = EtcdStart::default();
@@ -33,31 +36,43 @@ pub fn questions(spec: &Spec, arch: Arch) -> Questions {
     questions.files.extend(paths(preparation_files(spec)));
     for host in &spec.hosts {
         questions.files.extend(paths(node_files(spec, host, &etcd, &nobody)));
+        let Some(pins) = pins else { continue };
         for artefact in artefacts::binaries(spec, host, arch) {
-            questions.checksum_urls.push(artefact.checksum.url);
+            let installed = pins.get(&program(&artefact, arch)).map(bare).map(|sha256| (artefact.name, sha256));
+            questions.checksums.push(ChecksumQuestion { url: artefact.checksum.url, installed });
         }
         for reference in artefacts::images(spec, host) {
-            let registry = registry(spec, &reference);
-            questions.images.push(ImageQuestion { reference, registry });
+            let pinned = pins.get(&Item::Image(reference.clone())).map(str::to_owned);
+            let registries = registries(spec, &reference);
+            questions.images.push(ImageQuestion { reference, pinned, registries });
         }
     }
     questions.files.sort();
     questions.files.dedup();
-    questions.checksum_urls.sort();
-    questions.checksum_urls.dedup();
+    questions.checksums.sort();
+    questions.checksums.dedup();
     questions.images.sort_by(|one, other| one.reference.cmp(&other.reference));
     questions.images.dedup_by(|one, other| one.reference == other.reference);
     questions
 }
 
-/// Base URL of the registry that serves an image: its mirror, or its own host.
-fn registry(spec: &Spec, reference: &str) -> String {
+fn program(artefact: &artefacts::Artefact, arch: Arch) -> Item {
+    Item::Program { name: artefact.name.clone(), version: artefact.version.clone(), arch: arch.go().to_owned() }
+}
+
+/// A program's digest as plans and hosts have it, without the name of the algorithm.
+fn bare(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").to_owned()
+}
+
+/// Where the registry API answers for an image, in the order in which containerd asks: the mirrors, or the registry.
+fn registries(spec: &Spec, reference: &str) -> Vec<String> {
     let host = reference.split('/').next().unwrap_or(reference);
     match spec.artefacts.registry_mirrors.get(host) {
-        Some(mirror) => mirror.clone(),
+        Some(mirrors) => mirrors.iter().map(|mirror| containerd::api_base(mirror)).collect(),
         // Docker Hub's registry does not live under the name that images carry.
-        None if host == "docker.io" => "https://registry-1.docker.io".to_owned(),
-        None => format!("https://{host}"),
+        None if host == "docker.io" => vec![containerd::api_base("https://registry-1.docker.io")],
+        None => vec![containerd::api_base(&format!("https://{host}"))],
     }
 }
 
@@ -66,10 +81,22 @@ pub fn architecture(facts: &HostFacts) -> Option<Arch> {
     facts.architecture.known().and_then(|name| name.parse().ok())
 }
 
-/// What every host should have, and what is in the way of knowing it.
-pub fn desired(spec: &Spec, facts: &Facts) -> (Desired, Vec<Finding>) {
+/// What the spec comes to.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// On each host.
+    pub desired: Desired,
+    /// What is in the way of knowing it, and what is new.
+    pub findings: Vec<Finding>,
+    /// What is installed and not pinned yet.
+    pub new_pins: Pins,
+}
+
+/// What every host should have; the spec's name stands in advice.
+pub fn desired(spec: &Spec, facts: &Facts, pinned: &Pinned, spec_name: &str) -> Rendered {
     let mut desired = Desired::default();
     let mut findings = Vec::new();
+    let mut digests = Digests::new(pinned, spec_name);
     for host in &spec.hosts {
         let Some(seen) = facts.hosts.get(&host.name).and_then(|fact| fact.known()) else { continue };
         let Some(arch) = architecture(seen) else {
@@ -95,21 +122,56 @@ pub fn desired(spec: &Spec, facts: &Facts) -> (Desired, Vec<Finding>) {
             );
             continue;
         }
-        let preparation = preparation(spec, host, arch, seen, &mut findings);
+        let preparation = preparation(spec, host, arch, seen, &mut digests, &mut findings);
         let files = expected_files(spec, host, seen);
         let marks = cluster_objects::node_marks(spec, host);
         desired.hosts.insert(host.name.clone(), DesiredHost { preparation, files, marks });
     }
-    (desired, findings)
+    let new_pins = digests.new_pins();
+    findings.extend(digests::unpinned(&new_pins, pinned.file()));
+    Rendered { desired, findings, new_pins }
 }
 
-fn preparation(spec: &Spec, host: &Host, arch: Arch, seen: &HostFacts, findings: &mut Vec<Finding>) -> Preparation {
+fn preparation(
+    spec: &Spec,
+    host: &Host,
+    arch: Arch,
+    seen: &HostFacts,
+    digests: &mut Digests<'_>,
+    findings: &mut Vec<Finding>,
+) -> Preparation {
+    Preparation {
+        packages: PACKAGES.map(str::to_owned).to_vec(),
+        modules: MODULES.map(str::to_owned).to_vec(),
+        artefacts: programs(spec, host, arch, seen, digests, findings),
+        images: images(spec, host, seen, digests, findings),
+        // A kubelet that was told to live with swap (`failSwapOn: false`) is left with it.
+        swap_off: spec.kubelet.config.get("failSwapOn").and_then(serde_json::Value::as_bool).unwrap_or(true),
+    }
+}
+
+fn programs(
+    spec: &Spec,
+    host: &Host,
+    arch: Arch,
+    seen: &HostFacts,
+    digests: &mut Digests<'_>,
+    findings: &mut Vec<Finding>,
+) -> Vec<Artefact> {
     let mut wanted = Vec::new();
     for artefact in artefacts::binaries(spec, host, arch) {
-        let published = seen.checksums.get(&artefact.checksum.url);
-        let text = published.and_then(|fact| fact.known()).map(String::as_str).unwrap_or_default();
-        let Some(sha256) = artefact.checksum.format.digest(text, artefact.file_name()) else {
-            let why = published.and_then(|fact| fact.why()).unwrap_or("the answer holds no digest of this file");
+        let told = Told::of(seen.checksums.get(&artefact.checksum.url), |text| {
+            artefact.checksum.format.digest(text, artefact.file_name()).map(|digits| format!("sha256:{digits}"))
+        });
+        let digest = match digests.settle(&host.name, &program(&artefact, arch), &told) {
+            Ok(digest) => digest,
+            Err(finding) => {
+                findings.push(*finding);
+                continue;
+            }
+        };
+        let Some(digest) = digest else {
+            let why = why(&told);
             findings.push(
                 Finding::new(
                     Severity::Blocks,
@@ -131,39 +193,48 @@ fn preparation(spec: &Spec, host: &Host, arch: Arch, seen: &HostFacts, findings:
         wanted.push(Artefact {
             name: artefact.name,
             url: artefact.url,
-            sha256,
+            sha256: bare(&digest),
             kind,
             destination,
             mode: format!("{mode:04o}"),
             members: Vec::new(),
         });
     }
-    let images = artefacts::images(spec, host)
-        .into_iter()
-        .map(|reference| {
-            let digest = seen.image_digests.get(&reference).and_then(|fact| fact.known()).cloned();
-            if digest.is_none() {
-                let why = seen.image_digests.get(&reference).and_then(|fact| fact.why()).unwrap_or("not asked");
-                findings.push(
-                    Finding::new(
-                        Severity::Blocks,
-                        "ART002",
-                        Subject::Host(host.name.clone()),
-                        format!("the registry does not offer {reference}: {why}"),
-                    )
-                    .hint("check `artefacts.registryMirrors` in the spec, and that the host reaches the registry"),
-                );
-            }
-            Image { reference, digest }
-        })
-        .collect();
-    Preparation {
-        packages: PACKAGES.map(str::to_owned).to_vec(),
-        modules: MODULES.map(str::to_owned).to_vec(),
-        artefacts: wanted,
-        images,
-        // A kubelet that was told to live with swap (`failSwapOn: false`) is left with it.
-        swap_off: spec.kubelet.config.get("failSwapOn").and_then(serde_json::Value::as_bool).unwrap_or(true),
+    wanted
+}
+
+fn images(
+    spec: &Spec,
+    host: &Host,
+    seen: &HostFacts,
+    digests: &mut Digests<'_>,
+    findings: &mut Vec<Finding>,
+) -> Vec<Image> {
+    let mut wanted = Vec::new();
+    for reference in artefacts::images(spec, host) {
+        let told = Told::of(seen.image_digests.get(&reference), |digest| Some(digest.to_owned()));
+        match digests.settle(&host.name, &Item::Image(reference.clone()), &told) {
+            Err(finding) => findings.push(*finding),
+            // A registry that does not offer what is pinned will not hand it out either.
+            Ok(digest) if digest.is_none() || matches!(told, Told::Nothing(_)) => findings.push(
+                Finding::new(
+                    Severity::Blocks,
+                    "ART002",
+                    Subject::Host(host.name.clone()),
+                    format!("the registry does not offer {reference}: {}", why(&told)),
+                )
+                .hint("check `artefacts.registryMirrors` in the spec, and that the host reaches the registry"),
+            ),
+            Ok(digest) => wanted.push(Image { reference, digest }),
+        }
+    }
+    wanted
+}
+
+fn why(told: &Told) -> &str {
+    match told {
+        Told::Nothing(why) => why,
+        Told::Digest(_) | Told::NotAsked => "not asked",
     }
 }
 
@@ -240,7 +311,12 @@ mod tests {
             seen.versions.insert(CURL.to_owned(), curl);
             let mut facts = Facts::default();
             facts.hosts.insert(name.clone(), Fact::Known { value: seen, at });
-            desired(&spec, &facts).1.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+            let pinned = Pinned::nothing("single.lock.yaml");
+            desired(&spec, &facts, &pinned, "single.yaml")
+                .findings
+                .into_iter()
+                .map(|finding| finding.code)
+                .collect::<Vec<_>>()
         };
         assert_eq!(found(Fact::Absent), ["ART003"]);
         let silent = found(Fact::unreadable("it says nothing"));

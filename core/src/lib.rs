@@ -12,6 +12,7 @@ pub mod ids;
 pub mod intent;
 pub mod journal;
 pub mod marks;
+pub mod pins;
 pub mod plan;
 pub mod planner;
 pub mod progress;

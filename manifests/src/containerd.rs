@@ -15,8 +15,8 @@ const MODULES: &str = "overlay\nbr_netfilter\n";
 /// Configuration, registries, unit, crictl's configuration, kernel settings and modules.
 pub fn files(spec: &Spec) -> Vec<RenderedFile> {
     let mut files = vec![RenderedFile::new("/etc/containerd/config.toml", 0o644, config(spec))];
-    files.extend(spec.artefacts.registry_mirrors.iter().map(|(registry, mirror)| {
-        RenderedFile::new(format!("{REGISTRIES_DIR}/{registry}/hosts.toml"), 0o644, hosts(registry, mirror))
+    files.extend(spec.artefacts.registry_mirrors.iter().map(|(registry, mirrors)| {
+        RenderedFile::new(format!("{REGISTRIES_DIR}/{registry}/hosts.toml"), 0o644, hosts(mirrors))
     }));
     files.extend([
         RenderedFile::new(format!("{SYSTEMD_DIR}/containerd.service"), 0o644, include_str!("files/containerd.service")),
@@ -62,17 +62,38 @@ fn cgroup_driver(spec: &Spec) -> &str {
     spec.kubelet.config.get("cgroupDriver").and_then(Value::as_str).unwrap_or("systemd")
 }
 
-/// hosts.toml of a registry: the mirror first, the registry itself where the mirror fails.
-fn hosts(registry: &str, mirror: &str) -> String {
-    // Docker Hub's name is not where it lives.
-    let home = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-    let server = toml_string(&format!("https://{home}"));
+/// hosts.toml of a registry: its mirrors in their order. containerd asks the registry itself last unless told of
+/// another `server`, so the last mirror is that one: where nothing leads to the internet, asking it would cost half a
+/// minute and hide the mirror's own answer behind "i/o timeout".
+fn hosts(mirrors: &[String]) -> String {
+    let Some((last, others)) = mirrors.split_last() else { return String::new() };
+    let mut text = format!("server = {}\n{}", toml_string(last.trim_end_matches('/')), settings(last, ""));
+    for mirror in others {
+        let mirror_settings = settings(mirror, "  ");
+        text.push_str(&format!("\n[host.{}]\n{mirror_settings}", toml_string(mirror.trim_end_matches('/'))));
+    }
+    text
+}
+
+fn settings(mirror: &str, indent: &str) -> String {
+    let mut text = format!("{indent}capabilities = [\"pull\", \"resolve\"]\n");
+    // containerd must not add a second /v2.
+    if has_own_api_path(mirror) {
+        text.push_str(&format!("{indent}override_path = true\n"));
+    }
+    text
+}
+
+/// Where a registry or mirror answers the registry API, as containerd makes it of its address.
+pub fn api_base(mirror: &str) -> String {
     let mirror = mirror.trim_end_matches('/');
-    // A mirror that already says /v2/... has its own prefix for this registry; containerd must not add a second /v2.
+    if has_own_api_path(mirror) || mirror.ends_with("/v2") { mirror.to_owned() } else { format!("{mirror}/v2") }
+}
+
+/// Whether an address says `/v2/…` itself: a mirror that has its own prefix for this registry.
+fn has_own_api_path(mirror: &str) -> bool {
     let path = mirror.split_once("://").map_or(mirror, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
-    let own_prefix = if path.starts_with("v2/") { "  override_path = true\n" } else { "" };
-    let mirror = toml_string(mirror);
-    format!("server = {server}\n\n[host.{mirror}]\n  capabilities = [\"pull\", \"resolve\"]\n{own_prefix}")
+    path.trim_end_matches('/').starts_with("v2/")
 }
 
 /// Kernel settings: traffic between pods crosses the host, and kube-proxy must see what crosses a bridge.
@@ -91,4 +112,56 @@ fn crictl() -> String {
 /// A basic string of TOML, quoted.
 fn toml_string(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(mirrors: &[&str]) -> String {
+        hosts(&mirrors.iter().map(|mirror| (*mirror).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn one_mirror_is_asked_and_nobody_else() {
+        assert_eq!(
+            text(&["http://10.0.0.2:5000/"]),
+            "server = \"http://10.0.0.2:5000\"\ncapabilities = [\"pull\", \"resolve\"]\n"
+        );
+    }
+
+    #[test]
+    fn several_are_tried_in_their_order() {
+        assert_eq!(
+            text(&["http://10.0.0.2:5000", "https://mirror.example/v2/hub", "https://registry-1.docker.io"]),
+            "server = \"https://registry-1.docker.io\"\ncapabilities = [\"pull\", \"resolve\"]\n\n\
+             [host.\"http://10.0.0.2:5000\"]\n  capabilities = [\"pull\", \"resolve\"]\n\n\
+             [host.\"https://mirror.example/v2/hub\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n"
+        );
+    }
+
+    /// As `parseHostConfig` of containerd's `core/remotes/docker/config/hosts.go` has it.
+    #[test]
+    fn the_api_is_where_containerd_looks_for_it() {
+        for (address, base) in [
+            ("http://10.0.0.2:5000", "http://10.0.0.2:5000/v2"),
+            ("https://[fd00::1]:5000/", "https://[fd00::1]:5000/v2"),
+            ("https://mirror.example/k8s", "https://mirror.example/k8s/v2"),
+            ("https://mirror.example/k8s/v2", "https://mirror.example/k8s/v2"),
+            ("https://mirror.example/v2", "https://mirror.example/v2"),
+            ("https://mirror.example/v2/hub/", "https://mirror.example/v2/hub"),
+        ] {
+            assert_eq!(api_base(address), base);
+        }
+    }
+
+    /// containerd looks for the folder of a registry's name first with, then without its port spelt `_5000_`.
+    #[test]
+    fn a_registry_with_a_port_has_its_own_folder() {
+        let mut spec =
+            kubewright_core::spec::read("single.yaml", include_str!("../../examples/single.yaml")).spec.unwrap();
+        spec.artefacts.registry_mirrors.insert("10.0.0.2:5000".into(), vec!["http://10.0.0.2:5000".into()]);
+        let paths: Vec<String> = files(&spec).into_iter().map(|file| file.path).collect();
+        assert!(paths.contains(&"/etc/containerd/certs.d/10.0.0.2:5000/hosts.toml".to_owned()), "{paths:?}");
+    }
 }

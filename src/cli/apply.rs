@@ -9,7 +9,7 @@ use kubewright_core::plan;
 use kubewright_core::planner::{Outcome, Request};
 
 use super::approval::{Approval, asked, consented, possible};
-use super::planning::{self, see};
+use super::planning::{self, Pinning, see};
 use super::run;
 use super::world::World;
 use crate::error::{Error, ExitCode};
@@ -30,13 +30,21 @@ pub struct Apply {
     consent: Vec<String>,
 }
 
+/// A plan that was shown, and what running it takes.
+struct Ready {
+    plan: plan::Plan,
+    facts: Facts,
+    hosts: Arc<dyn Hosts>,
+    pinning: Option<Pinning>,
+}
+
 impl Apply {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         possible(world, world.yes, "whether to run the plan", "--yes", "kubewright plan")?;
-        let (plan, facts, hosts) = match &self.plan {
+        let Ready { plan, facts, hosts, pinning } = match &self.plan {
             Some(path) => saved(world, path).await?,
             None => match self.planned(world).await? {
-                Some(planned) => planned,
+                Some(ready) => ready,
                 None => return Ok(ExitCode::NothingToDo),
             },
         };
@@ -48,16 +56,19 @@ impl Apply {
                 return Ok(ExitCode::ChangesPending);
             }
         }
+        // Before anything is done, so that nothing is ever installed that the next run could not be compared with.
+        pinning.iter().try_for_each(Pinning::keep)?;
         let operation = world.operations.create(&plan, &facts)?;
         run::run(world, operation, hosts, false).await
     }
 
     /// The plan for the spec, shown; `None` where there is nothing to do.
-    async fn planned(&self, world: &World) -> Result<Option<(plan::Plan, Facts, Arc<dyn Hosts>)>, Error> {
+    async fn planned(&self, world: &World) -> Result<Option<Ready>, Error> {
         let planned = planning::plan(world, &self.file, &Request::Apply { only: None }).await?;
         match planned.outcome {
             Outcome::Blocked { findings } => Err(Error::blocked(findings)),
             Outcome::Nothing { findings } => {
+                planned.pinning.iter().try_for_each(Pinning::keep)?;
                 super::plan::nothing(world, &format!("{} is as the spec says", planned.loaded.spec.name), &findings)?;
                 Ok(None)
             }
@@ -67,14 +78,15 @@ impl Apply {
                     let around = report::plan::Around { facts: Some(planned.seeing), run: &run, steps: false };
                     report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
                 }
-                Ok(Some((*plan, planned.facts, planned.hosts)))
+                let planning::Planned { facts, hosts, pinning, .. } = planned;
+                Ok(Some(Ready { plan: *plan, facts, hosts, pinning }))
             }
         }
     }
 }
 
 /// A saved plan, with fresh facts that it still agrees with.
-async fn saved(world: &World, path: &Path) -> Result<(plan::Plan, Facts, Arc<dyn Hosts>), Error> {
+async fn saved(world: &World, path: &Path) -> Result<Ready, Error> {
     let text = fs::read(path).map_err(|error| Error::io(path, error))?;
     let plan: plan::Plan = serde_json::from_slice(&text)
         .map_err(|error| Error::usage(format!("{} is no plan of kubewright: {error}", path.display())))?;
@@ -91,7 +103,8 @@ async fn saved(world: &World, path: &Path) -> Result<(plan::Plan, Facts, Arc<dyn
         return Err(Error::blocked(wrong));
     }
     let hosts = world.connect(&plan.spec)?;
-    let facts = see(&plan.spec, &hosts, &world.clock).await;
+    // Its digests were settled when it was made, and stand in it.
+    let facts = see(&plan.spec, &hosts, &world.clock, None).await;
     let moved = plan::moved(&plan, &facts);
     if !moved.is_empty() {
         return Err(Error::moved(moved.join("; ")));
@@ -101,5 +114,5 @@ async fn saved(world: &World, path: &Path) -> Result<(plan::Plan, Facts, Arc<dyn
         let around = report::plan::Around { facts: None, run: &run, steps: false };
         report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
     }
-    Ok((plan, facts, hosts))
+    Ok(Ready { plan, facts, hosts, pinning: None })
 }

@@ -8,6 +8,7 @@ mod completions;
 mod init;
 mod kubeconfig;
 mod ops;
+mod pin;
 mod plan;
 mod planning;
 mod reset;
@@ -62,6 +63,7 @@ enum Command {
     Validate(validate::Validate),
     Plan(plan::Plan),
     Apply(apply::Apply),
+    Pin(pin::Pin),
     Status(status::Status),
     Reset(reset::Reset),
     #[command(subcommand)]
@@ -104,6 +106,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Completions(command) => command.run(),
         Command::Plan(command) => within(output, yes, async |world| command.run(world).await),
         Command::Apply(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Pin(command) => within(output, yes, async |world| command.run(world).await),
         Command::Status(command) => within(output, yes, async |world| command.run(world).await),
         Command::Reset(command) => within(output, yes, async |world| command.run(world).await),
         Command::Ops(command) => within(output, yes, async |world| command.run(world).await),

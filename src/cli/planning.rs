@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 
 use kubewright_core::facts::Facts;
 use kubewright_core::ids::{HostName, OperationId};
+use kubewright_core::pins::Pins;
 use kubewright_core::plan::hex;
 use kubewright_core::planner::{self, Identity, Input, Outcome, Request};
 use kubewright_core::spec::Spec;
 use kubewright_manifests::Arch;
 
+use super::pin::LockFile;
 use super::world::{Loaded, World};
 use crate::error::Error;
 use crate::facts::{Questions, gather, gather_cluster, gather_etcd};
 use crate::ports::{Clock, Hosts};
-use crate::render;
+use crate::{render, report};
 
 /// Bytes of an operation's id: few enough to type, and a clash needs thousands of operations on one cluster.
 const OPERATION_BYTES: usize = 3;
@@ -34,6 +36,26 @@ pub struct Planned {
     pub hosts: Arc<dyn Hosts>,
     /// The answer.
     pub outcome: Outcome,
+    /// What is to be pinned, where something is.
+    pub pinning: Option<Pinning>,
+}
+
+/// What a plan relies on and the lock file does not hold yet, for the next one to be compared with.
+pub struct Pinning {
+    pins: Pins,
+    lock_file: LockFile,
+}
+
+impl Pinning {
+    /// Writes the lock file.
+    ///
+    /// # Errors
+    /// Where this machine does not let us.
+    pub fn keep(&self) -> Result<(), Error> {
+        self.lock_file.write(&self.pins)?;
+        report::note(&format!("wrote {}: {} digests are pinned", self.lock_file, self.pins.len()));
+        Ok(())
+    }
 }
 
 /// Plans what was asked for a spec file.
@@ -42,12 +64,17 @@ pub struct Planned {
 /// A spec that does not validate, or no way to begin at all; hosts that do not answer are findings.
 pub async fn plan(world: &World, file: &Path, request: &Request) -> Result<Planned, Error> {
     let loaded = world.load(file)?;
+    let lock_file = LockFile::beside(file);
+    let pinned = match request {
+        Request::Apply { .. } => lock_file.read()?,
+        Request::Reset(_) => lock_file.empty(),
+    };
     let hosts = world.connect(&loaded.spec)?;
     let began = Instant::now();
-    let (facts, (desired, mut findings)) = match request {
+    let (facts, render::Rendered { desired, mut findings, new_pins }) = match request {
         Request::Apply { .. } => {
-            let facts = see(&loaded.spec, &hosts, &world.clock).await;
-            let rendered = render::desired(&loaded.spec, &facts);
+            let facts = see(&loaded.spec, &hosts, &world.clock, Some(&pinned.pins)).await;
+            let rendered = render::desired(&loaded.spec, &facts, &pinned, &file.to_string_lossy());
             (facts, rendered)
         }
         // What hosts should have does not matter any more.
@@ -57,6 +84,7 @@ pub async fn plan(world: &World, file: &Path, request: &Request) -> Result<Plann
         }
     };
     let seeing = began.elapsed();
+    let pinning = (!new_pins.is_empty()).then(|| Pinning { pins: pinned.pins.with(&new_pins), lock_file });
     findings.extend(loaded.findings.iter().cloned());
     let identity = Identity {
         operation: OperationId::new(random(OPERATION_BYTES)?),
@@ -71,14 +99,14 @@ pub async fn plan(world: &World, file: &Path, request: &Request) -> Result<Plann
         tool_version: env!("CARGO_PKG_VERSION"),
     };
     let outcome = planner::plan(input, request);
-    Ok(Planned { loaded, facts, seeing, hosts, outcome })
+    Ok(Planned { loaded, facts, seeing, hosts, outcome, pinning })
 }
 
-/// Facts of all hosts, with the checksums and image digests that planning needs for their architectures, and of the
-/// cluster where it stands.
-pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>) -> Facts {
+/// Facts of all hosts, with the published digests that are not pinned or that a host lacks, for their architectures
+/// (without pins, without any), and of the cluster where it stands.
+pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>, pins: Option<&Pins>) -> Facts {
     let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
-    let mut facts = gather(hosts.as_ref(), &names, &render::questions(spec, Arch::Amd64)).await;
+    let mut facts = gather(hosts.as_ref(), &names, &render::questions(spec, Arch::Amd64, pins)).await;
     // Most machines are of one kind; the others are asked again with their own questions.
     let others: Vec<HostName> = facts
         .hosts
@@ -87,7 +115,7 @@ pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>) ->
         .map(|(name, _)| name.clone())
         .collect();
     if !others.is_empty() {
-        let again = gather(hosts.as_ref(), &others, &render::questions(spec, Arch::Arm64)).await;
+        let again = gather(hosts.as_ref(), &others, &render::questions(spec, Arch::Arm64, pins)).await;
         facts.hosts.extend(again.hosts);
     }
     let (cluster, etcd) = tokio::join!(

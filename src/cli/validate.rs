@@ -1,7 +1,8 @@
-//! `kubewright validate`: the spec alone, nothing is contacted.
+//! `kubewright validate`: the spec and its lock file alone, nothing is contacted.
 
 use std::path::PathBuf;
 
+use super::pin::LockFile;
 use super::world::Loaded;
 use crate::error::{Error, ExitCode};
 use crate::report::{self, Paint, diagnostics};
@@ -17,6 +18,7 @@ pub struct Validate {
 impl Validate {
     pub(super) fn run(self, json: bool) -> Result<ExitCode, Error> {
         let loaded = Loaded::read(&self.file)?;
+        LockFile::beside(&self.file).read()?;
         if json {
             report::print_json(&serde_json::json!({ "findings": loaded.findings, "spec": loaded.spec }))?;
             return Ok(ExitCode::Done);

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,10 +49,9 @@ impl Loaded {
     /// # Errors
     /// With every finding drawn on its line, where one of them blocks.
     pub fn read(file: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(file).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::io(file, error).next(format!("kubewright init -o {}", file.display())),
-            ErrorKind::InvalidData => Error::usage(format!("{} is not text in UTF-8", file.display())).code("FILE"),
-            _ => Error::io(file, error),
+        let text = text(file).map_err(|error| match file.exists() {
+            true => error,
+            false => error.next(format!("kubewright init -o {}", file.display())),
         })?;
         let Reading { spec, source, findings } = read(&file.to_string_lossy(), &text);
         match spec {
@@ -63,6 +62,29 @@ impl Loaded {
             }
         }
     }
+}
+
+/// The text of a file that people wrote.
+///
+/// # Errors
+/// Where it cannot be read, and where it is no text: with the place of the first byte that is none.
+pub(super) fn text(file: &Path) -> Result<String, Error> {
+    let bytes = fs::read(file).map_err(|error| Error::io(file, error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let before = String::from_utf8_lossy(&bytes[..valid]);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |begin| begin.chars().count()) + 1;
+        let byte = bytes.get(valid).copied().unwrap_or_default();
+        Error::usage(format!(
+            "{}:{line}:{column}: this is not text in UTF-8: there is a byte 0x{byte:02x}",
+            file.display()
+        ))
+        .code("FILE")
+        .safe("nothing was contacted")
+        .next("save the file as UTF-8; letters of another encoding show where it says")
+    })
 }
 
 impl World {

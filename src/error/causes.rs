@@ -16,9 +16,10 @@ impl Error {
     pub fn io(path: impl AsRef<Path>, error: io::Error) -> Self {
         let message = format!("{}: {error}", path.as_ref().display());
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
-                Self::new(ErrorKind::Usage, "FILE", message)
-            }
+            io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::IsADirectory => Self::new(ErrorKind::Usage, "FILE", message),
             _ => Self::new(ErrorKind::Internal, "FILE", message),
         }
     }

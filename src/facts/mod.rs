@@ -14,12 +14,21 @@ use crate::ports::{HostError, Hosts, Script, quiet};
 /// What hosts are to find out besides looking at themselves, so that planning needs no second trip.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Questions {
-    /// Addresses whose text is wanted: published checksums.
-    pub checksum_urls: Vec<String>,
+    /// Published checksums.
+    pub checksums: Vec<ChecksumQuestion>,
     /// Images whose digests are wanted.
     pub images: Vec<ImageQuestion>,
     /// Further files whose digests are wanted.
     pub files: Vec<String>,
+}
+
+/// A published checksum.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChecksumQuestion {
+    /// Where its text is.
+    pub url: String,
+    /// The program and its digest: a host that has installed just this need not ask.
+    pub installed: Option<(String, String)>,
 }
 
 /// An image, and whom to ask for its digest.
@@ -27,16 +36,25 @@ pub struct Questions {
 pub struct ImageQuestion {
     /// Such as `registry.k8s.io/pause:3.10.1`.
     pub reference: String,
-    /// Base address of the registry or its mirror, such as `https://registry.k8s.io`.
-    pub registry: String,
+    /// The digest that it is pinned to: a host that has just this need not ask.
+    pub pinned: Option<String>,
+    /// Where the registry API answers, such as `https://registry.k8s.io/v2`; asked in this order.
+    pub registries: Vec<String>,
 }
 
 impl Questions {
     fn script(&self) -> Script {
-        let images: Vec<String> =
-            self.images.iter().map(|image| format!("{} {}", image.reference, image.registry)).collect();
+        let checksum = |question: &ChecksumQuestion| match &question.installed {
+            Some((name, sha256)) => format!("{} {name} {sha256}", question.url),
+            None => question.url.clone(),
+        };
+        let checksums: Vec<String> = self.checksums.iter().map(checksum).collect();
+        let image = |image: &ImageQuestion| {
+            format!("{} {} {}", image.reference, image.pinned.as_deref().unwrap_or("-"), image.registries.join(" "))
+        };
+        let images: Vec<String> = self.images.iter().map(image).collect();
         Script::new("common/facts.sh", playbooks::FACTS)
-            .value("CHECKSUM_URLS", self.checksum_urls.join("\n"))
+            .value("CHECKSUM_URLS", checksums.join("\n"))
             .value("IMAGE_REFS", images.join("\n"))
             .value("FILES", self.files.join("\n"))
     }

@@ -7,7 +7,10 @@ use kubewright_core::spec::Source;
 use super::Paint;
 use super::quantity::count;
 
-/// All findings, each on its place, and under them a line such as "2 errors in cluster.yaml; nothing was contacted.".
+/// So many are drawn: nobody mends more in one go, and each costs a look through the whole file.
+const MOST: usize = 100;
+
+/// The findings, each on its place, and under them a line such as "2 errors in cluster.yaml; nothing was contacted.".
 /// Empty without findings.
 ///
 /// Findings that are not about the file (a host, the cluster) take one line each.
@@ -15,7 +18,7 @@ pub fn draw(source: &Source, findings: &[Finding], paint: Paint) -> String {
     let renderer = if paint == Paint::none() { Renderer::plain() } else { Renderer::styled() };
     let mut drawn = String::new();
     let mut after_lines = false;
-    for finding in findings {
+    for finding in findings.iter().take(MOST) {
         let (text, is_line) = match &finding.subject {
             Subject::Spec(path) if !source.text().is_empty() => (on_source(finding, path, source, &renderer), false),
             _ => (in_one_line(finding), true),
@@ -28,6 +31,9 @@ pub fn draw(source: &Source, findings: &[Finding], paint: Paint) -> String {
         drawn.push_str(&text);
         drawn.push('\n');
         after_lines = is_line;
+    }
+    if findings.len() > MOST {
+        drawn.push_str(&format!("\nand {} more, shown once these are mended\n", findings.len() - MOST));
     }
     if !findings.is_empty() {
         drawn.push('\n');

@@ -1,11 +1,12 @@
 //! A plan for whoever has to say yes to it: what, where, with which findings, how long. The steps one by one on
 //! request; all of it as JSON for machines.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::ids::HostName;
-use kubewright_core::plan::{Plan, Target};
+use kubewright_core::plan::{Plan, StepKind, Target};
 use kubewright_core::summary::Outline;
 
 use super::Paint;
@@ -45,6 +46,7 @@ pub fn text(plan: &Plan, around: &Around<'_>, paint: Paint) -> String {
     if around.steps {
         text.push('\n');
         text.push_str(&steps(plan, paint));
+        text.push_str(&digests(plan, paint));
     }
     text.push_str(&format!(
         "\n  {}, {}.  Nothing was changed.  Run it:  {}\n",
@@ -159,6 +161,26 @@ fn steps(plan: &Plan, paint: Paint) -> String {
             text.push_str(&format!("  {label}  {piece}\n"));
             label = " ".repeat(widest);
         }
+    }
+    text
+}
+
+/// What each program and image that the plan brings must add up to; empty where it brings none.
+fn digests(plan: &Plan, paint: Paint) -> String {
+    let mut lines = BTreeSet::new();
+    for step in &plan.steps {
+        let StepKind::PrepareHost(preparation) = &step.kind else { continue };
+        let programs =
+            preparation.artefacts.iter().map(|artefact| (&artefact.name, format!("sha256:{}", artefact.sha256)));
+        let images =
+            preparation.images.iter().map(|image| (&image.reference, image.digest.clone().unwrap_or_default()));
+        lines.extend(programs.chain(images).map(|(name, digest)| (clean(name), clean(&digest))));
+    }
+    let widest = lines.iter().map(|(name, _)| width(name)).max().unwrap_or_default();
+    let mut text = String::new();
+    for (name, digest) in lines {
+        let head = if text.is_empty() { "\n" } else { "" };
+        text.push_str(&format!("{head}  {}  {}\n", pad(&name, widest), paint.faint(&digest)));
     }
     text
 }

@@ -29,7 +29,7 @@ pub struct Area {
 }
 
 /// All areas, in the order of the reference.
-pub const AREAS: &[Area] = &[SPEC, PREFLIGHT, ARTEFACTS, RESET, PLAN];
+pub const AREAS: &[Area] = &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, PLAN];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }
@@ -182,6 +182,23 @@ pub const SPEC: Area = Area {
     ],
 };
 
+/// Found by reading the lock file beside the spec; nothing is contacted.
+pub const LOCK: Area = Area {
+    title: "The lock file",
+    about: "Found by reading the [lock file](lock-file.md) beside the spec, before anything is contacted. What is wrong with its \
+            form carries the codes of the file (`SPEC001` to `SPEC009`). Each is drawn on its line.",
+    sources: &["core/src/pins"],
+    codes: &[
+        code("LOCK001", Blocks, "Not the name of a program or image, or not a digest."),
+        code(
+            "LOCK002",
+            Blocks,
+            "The sum at its end is not that of its lines: somebody changed one, or some are lost. Take it from version control again.",
+        ),
+        code("LOCK003", Blocks, "A newer kubewright wrote it, in a format that this one does not know."),
+    ],
+};
+
 /// Found on the hosts, before anything is planned.
 pub const PREFLIGHT: Area = Area {
     title: "The hosts",
@@ -272,7 +289,7 @@ pub const RESET: Area = Area {
 pub const ARTEFACTS: Area = Area {
     title: "Programs and images",
     about: "Found by asking, from each host, the mirrors and registries for digests. Nothing is downloaded before they agree.",
-    sources: &["src/render.rs"],
+    sources: &["src/render.rs", "src/digests.rs"],
     codes: &[
         code("ART001", Blocks, "No published checksum of a program can be had, so it would be installed unchecked."),
         code(
@@ -282,6 +299,22 @@ pub const ARTEFACTS: Area = Area {
         ),
         code("ART003", Blocks, "There is no curl on the host to ask and download with."),
         code("ART004", Blocks, "No programs are published for the host's architecture."),
+        code(
+            "ART005",
+            Blocks,
+            "What is published differs from what the [lock file](lock-file.md) pins. Find out why first: a tag that moved, another \
+             mirror, or somebody who tampers. `kubewright pin --update` accepts it.",
+        ),
+        code(
+            "ART006",
+            Blocks,
+            "Two hosts are told different digests of one thing: their mirrors hold different files.",
+        ),
+        code(
+            "ART007",
+            Info,
+            "Digests are not pinned yet. `apply` and `pin` write them into the [lock file](lock-file.md).",
+        ),
     ],
 };
 

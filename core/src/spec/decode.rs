@@ -11,7 +11,6 @@ use serde_json::Value as Json;
 use super::path;
 use super::shape::{Field, Format, Least, Object, Shape};
 use super::source::Source;
-use super::table;
 use super::yaml::{Entry, Node, Value};
 use crate::finding::Finding;
 
@@ -25,14 +24,15 @@ pub struct Decoded {
     pub unreadable: Vec<String>,
 }
 
-/// Checks a document against the table.
-pub fn decode(root: &Node, source: &mut Source) -> Decoded {
-    let mut decoder = Decoder { source, findings: Vec::new(), unreadable: Vec::new() };
-    let draft = decoder.object(&table::FILE, root, "");
+/// Checks a document against the table of such a file.
+pub fn decode(file: &'static Object, root: &Node, source: &mut Source) -> Decoded {
+    let mut decoder = Decoder { file, source, findings: Vec::new(), unreadable: Vec::new() };
+    let draft = decoder.object(file, root, "");
     Decoded { draft, findings: decoder.findings, unreadable: decoder.unreadable }
 }
 
 struct Decoder<'source> {
+    file: &'static Object,
     source: &'source mut Source,
     findings: Vec<Finding>,
     unreadable: Vec<String>,
@@ -47,6 +47,8 @@ impl Decoder<'_> {
             }
             (Shape::Flag, Value::Scalar { text, plain: true }) if truth(text).is_some() => Json::from(truth(text)),
             (Shape::OneOf(words), Value::Scalar { text, .. }) if !node.is_nothing() => self.word(words, text, path),
+            (Shape::Several(shape), Value::List(nodes)) => self.list(shape, Least::One, nodes, path),
+            (Shape::Several(shape), _) => Json::Array(vec![self.value(shape, node, path)]),
             (Shape::List(shape, least), Value::List(nodes)) => self.list(shape, *least, nodes, path),
             (Shape::Map(key, shape), Value::Map(entries)) => self.map(key, shape, entries, path),
             (Shape::Map(..), Value::Scalar { .. }) if node.is_nothing() => shape.stand_in(),
@@ -245,7 +247,7 @@ impl Decoder<'_> {
         let place = path::key(path, &entry.key);
         self.source.mark(&place, &entry.key_span);
         let finding = Finding::spec("SPEC002", &place, format!("unknown field `{}`{}", entry.key, inside(path)));
-        let elsewhere = places_of(&entry.key);
+        let elsewhere = places_of(self.file, &entry.key);
         self.findings.push(match meant {
             Some(meant) if taken => finding.label(format!("`{meant}` is there already")),
             Some(meant) => finding.label(format!("did you mean `{meant}`?")),
@@ -314,7 +316,7 @@ fn closest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w s
 }
 
 /// Where else in the table a key is known.
-fn places_of(key: &str) -> Vec<String> {
+fn places_of(file: &Object, key: &str) -> Vec<String> {
     fn search(object: &Object, path: &str, key: &str, places: &mut Vec<String>) {
         for field in object.fields {
             if field.key == key && !path.is_empty() {
@@ -330,7 +332,7 @@ fn places_of(key: &str) -> Vec<String> {
         }
     }
     let mut places = Vec::new();
-    search(&table::FILE, "", key, &mut places);
+    search(file, "", key, &mut places);
     // A key with many homes, such as `name`, says nothing.
     if places.len() > 2 { Vec::new() } else { places }
 }

@@ -9,11 +9,11 @@ mod cidr;
 mod decode;
 mod defaults;
 mod format;
-mod path;
+pub(crate) mod path;
 mod reading;
 pub mod reference;
 pub mod schema;
-mod shape;
+pub(crate) mod shape;
 mod source;
 mod syntax;
 mod table;
@@ -24,6 +24,7 @@ mod validate;
 mod yaml;
 
 pub use cidr::Cidr;
+pub(crate) use reading::form;
 pub use reading::{Reading, read};
 pub use source::Source;
 
@@ -287,8 +288,8 @@ pub enum TaintEffect {
 pub struct Artefacts {
     /// Base URL of a mirror with the official paths behind it (`<mirror>/dl.k8s.io/...`); without it the official hosts.
     pub mirror: Option<String>,
-    /// Registry mirrors by upstream registry (`registry.k8s.io` → `http://10.0.0.2:5000`).
-    pub registry_mirrors: BTreeMap<String, String>,
+    /// Who is asked for images of a registry instead of itself, in this order (`registry.k8s.io` → `http://10.0.0.2:5000`).
+    pub registry_mirrors: BTreeMap<String, Vec<String>>,
 }
 
 /// Keys and lifetimes; kubeadm's names and defaults.

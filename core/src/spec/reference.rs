@@ -70,6 +70,7 @@ fn words(shape: &Shape) -> String {
         Shape::Whole(least, most) => format!("{least} to {most}"),
         Shape::Flag => "`true` or `false`".to_owned(),
         Shape::OneOf(choices) => choices.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" "),
+        Shape::Several(element) => format!("{}; or a list of them", words(element)),
         Shape::List(element, Least::One) => format!("list of at least one: {}", words(element)),
         Shape::List(element, Least::None) => format!("list: {}", words(element)),
         Shape::Map(key, value) => format!("mapping from {} to {}", escaped(key.what), words(value)),

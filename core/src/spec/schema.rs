@@ -54,6 +54,10 @@ fn shape(shape: &Shape) -> Value {
         Shape::Whole(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
         Shape::Flag => json!({"type": "boolean"}),
         Shape::OneOf(words) => json!({"enum": words}),
+        Shape::Several(element) => {
+            let one = self::shape(element);
+            json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+        }
         Shape::List(element, least) => {
             let least = if *least == Least::One { 1 } else { 0 };
             json!({"type": "array", "items": self::shape(element), "minItems": least})
@@ -70,6 +74,16 @@ mod tests {
 
     /// Enough of JSON Schema for what [`schema`] writes.
     fn complaints(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
+        if let Some(choices) = schema["anyOf"].as_array() {
+            let fits = |choice: &Value| {
+                let mut found = Vec::new();
+                complaints(choice, value, path, &mut found);
+                found.is_empty()
+            };
+            if !choices.iter().any(fits) {
+                found.push(format!("{path} is none of {choices:?}"));
+            }
+        }
         let types: Vec<&str> = match &schema["type"] {
             Value::String(one) => vec![one],
             Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),

@@ -14,6 +14,8 @@ pub enum Shape {
     Flag,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// One, or a list of at least one; a list in the end.
+    Several(&'static Shape),
     /// A list; the flag says whether it must hold something.
     List(&'static Shape, Least),
     /// A mapping whose keys the user chooses.
@@ -109,6 +111,7 @@ impl Shape {
             Self::Whole(..) => "a whole number",
             Self::Flag => "true or false",
             Self::OneOf(_) => "one word",
+            Self::Several(_) => "one value or a list",
             Self::List(..) => "a list",
             Self::Map(..) | Self::Object(_) | Self::Free => "a mapping",
         }
@@ -121,7 +124,7 @@ impl Shape {
             Self::Whole(least, _) => Value::from(*least),
             Self::Flag => Value::from(false),
             Self::OneOf(words) => words.first().map_or(Value::Null, |word| Value::from(*word)),
-            Self::List(..) => Value::Array(Vec::new()),
+            Self::Several(_) | Self::List(..) => Value::Array(Vec::new()),
             Self::Map(..) | Self::Free => Value::Object(serde_json::Map::new()),
             Self::Object(object) => object.stand_in(),
         }

@@ -3,7 +3,7 @@
 
 use super::format as f;
 use super::shape::Presence::{Default, Empty, Required, Unset};
-use super::shape::Shape::{Flag, Free, List, Map, OneOf, Text, Whole};
+use super::shape::Shape::{Flag, Free, List, Map, OneOf, Several, Text, Whole};
 use super::shape::{Field, Least, Object, Presence, Shape};
 
 /// The API version this table describes.
@@ -207,9 +207,9 @@ const ARTEFACTS: Object = Object {
         ),
         field(
             "registryMirrors",
-            Map(&f::REGISTRY, &Text(&f::MIRROR_URL)),
+            Map(&f::REGISTRY, &Several(&Text(&f::MIRROR_URL))),
             Empty,
-            "Mirrors of image registries by the registry's name.",
+            "Where images of a registry are pulled from, by its name: one address, or several in the order in which they are tried. Nobody else is asked, the registry itself neither, unless its own address stands there too.",
         ),
     ],
 };

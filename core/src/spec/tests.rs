@@ -90,7 +90,7 @@ spec:
     assert_eq!(spec.api_server.extra_args.len(), 2, "a flag may repeat");
     assert!(spec.api_server.extra_volumes[0].read_only);
     assert!(spec.containerd.restrict_oom_score_adj);
-    assert_eq!(spec.artefacts.registry_mirrors["registry.k8s.io"], "http://10.0.0.9:5000");
+    assert_eq!(spec.artefacts.registry_mirrors["registry.k8s.io"], ["http://10.0.0.9:5000"]);
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub fn ha() -> Spec {
     for (registry, mirror) in
         [("registry.k8s.io", "http://10.77.0.1:5000"), ("docker.io", "https://mirror.example/v2/hub")]
     {
-        spec.artefacts.registry_mirrors.insert(registry.into(), mirror.into());
+        spec.artefacts.registry_mirrors.insert(registry.into(), vec![mirror.into()]);
     }
     spec
 }

@@ -82,3 +82,12 @@ fn an_empty_file_and_an_absence_of_findings() {
     let source = read("cluster.yaml", STORYBOARD).source;
     assert_eq!(draw(&source, &[], Paint::always()), "");
 }
+
+#[test]
+fn of_thousands_of_mistakes_the_first_are_drawn() {
+    let text = format!("{STORYBOARD}{}", "  - {name: x}\n".repeat(3_000));
+    let drawn = shown("cluster.yaml", &text);
+    assert_eq!(drawn.matches("--> cluster.yaml:").count(), MOST);
+    assert!(drawn.contains(" more, shown once these are mended\n\n"), "{}", &drawn[drawn.len() - 200..]);
+    assert!(drawn.ends_with(" errors in cluster.yaml; nothing was contacted.\n"));
+}

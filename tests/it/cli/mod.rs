@@ -1,7 +1,7 @@
 //! The program as its users run it: the real binary, alone in an empty folder, nothing around it but ports of this
 //! machine that are closed.
 
-mod bench;
+pub mod bench;
 mod reference;
 
 use std::fs;
@@ -78,7 +78,7 @@ fn a_spec_that_is_no_text_is_the_users_mistake() {
 
     bench.write("cluster.yaml", b"metadata: {name: caf\xe9}\n");
     let told = bench.run(&["validate"]).ends(2);
-    assert!(told.stderr.contains("cluster.yaml is not text in UTF-8"), "{}", told.stderr);
+    assert!(told.stderr.contains("cluster.yaml:1:21: this is not text in UTF-8"), "{}", told.stderr);
 
     bench.run(&["validate", "-f", "."]).ends(2);
     bench.write("cluster.yaml", b"");
