@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 mod cli;
+mod downloads;
 mod driver;
 mod etcd;
 mod hands;
 mod host;
 mod kube_api;
+mod web;
