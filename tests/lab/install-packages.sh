@@ -14,7 +14,7 @@ fi
 
 packages="
 debootstrap podman runc netavark iptables nftables conntrack iproute2 util-linux
-openssh-client curl jq skopeo docker-registry busybox haproxy
+openssh-client openssh-server curl jq skopeo docker-registry busybox haproxy
 gcc libc6-dev libseccomp-dev protobuf-compiler libprotobuf-dev shellcheck"
 
 missing=
@@ -35,7 +35,7 @@ run=
 if [ "$(id -u)" != 0 ]; then run=sudo; fi
 export DEBIAN_FRONTEND=noninteractive
 # The package lists may be older than the packages they name: fetched only when that shows. Debian's own services of
-# haproxy and docker-registry must not start on this machine.
+# haproxy, sshd and docker-registry must not start on this machine.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
 	printf '#!/bin/sh\nexit 101\n' | $run tee "$policy" >/dev/null

@@ -29,9 +29,32 @@ impl Bench {
 
     /// Runs the program without a terminal.
     pub fn run(&self, arguments: &[&str]) -> Told {
+        self.run_with(&[], arguments)
+    }
+
+    /// The same with more in its environment.
+    pub fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Told {
         let mut command = self.command(arguments);
-        command.env("HOME", self.0.path().join("home")).env("XDG_STATE_HOME", self.0.path().join("state"));
+        self.at_home(&mut command).envs(environment.iter().copied());
         told(command)
+    }
+
+    /// The same, started by another program that takes it and its arguments as its own last ones.
+    pub fn run_through(&self, mut other: Command, arguments: &[&str]) -> Told {
+        let program = self.command(arguments);
+        other.arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
+        other.current_dir(self.0.path().join("work"));
+        self.at_home(&mut other);
+        told(other)
+    }
+
+    fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("HOME", self.0.path().join("home")).env("XDG_STATE_HOME", self.0.path().join("state"))
+    }
+
+    /// Where the program keeps its state.
+    pub fn state(&self) -> PathBuf {
+        self.0.path().join("state/kubewright")
     }
 
     /// The same where the environment names no home.

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 
 use super::sshd::{Sshd, hosts, name, possible, program};
 
-const SUDO: &str = r#"#!/bin/sh
+/// A sudo whose password is `sesame`.
+pub const SUDO: &str = r#"#!/bin/sh
 dir=${0%/bin/sudo}
 if [ -f "$dir/deny" ]; then
 	echo "ops is not in the sudoers file.  This incident will be reported." >&2

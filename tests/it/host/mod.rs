@@ -3,6 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and `unwrap` says so in the fewest words")]
 
 mod local;
-mod login;
+pub mod login;
 mod ssh;
 pub mod sshd;

@@ -95,11 +95,18 @@ impl Sshd {
     }
 }
 
-impl Drop for Sshd {
-    fn drop(&mut self) {
+impl Sshd {
+    /// Nobody listens any more.
+    pub fn stop(&mut self) {
         self.cut();
         let _ = self.server.kill();
         let _ = self.server.wait();
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -161,8 +168,12 @@ fn serve(folder: &Path, port: u16, extra: &str) -> Option<Child> {
 
 /// Writes a program into the sshd's folder.
 pub fn program(sshd: &Sshd, name: &str, text: &str) {
-    let path = sshd.path(name);
+    program_at(&sshd.path(name), text);
+}
+
+/// Writes a program.
+pub fn program_at(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
