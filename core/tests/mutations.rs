@@ -4,11 +4,14 @@ use kubewright_core::finding::{Severity, Subject, codes};
 use kubewright_core::spec::read;
 use proptest::prelude::*;
 
-const FILES: [&str; 2] =
-    [include_str!("../../examples/lab-ha.yaml"), include_str!("../../examples/ha-external-endpoint.yaml")];
+const FILES: [&str; 3] = [
+    include_str!("../../examples/lab-ha.yaml"),
+    include_str!("../../examples/ha-external-endpoint.yaml"),
+    include_str!("../../examples/single.yaml"),
+];
 
 /// What breaks YAML, our schema, or somebody's arithmetic.
-const NASTY: [&str; 28] = [
+const NASTY: [&str; 48] = [
     "",
     "~",
     "\"",
@@ -37,6 +40,26 @@ const NASTY: [&str; 28] = [
     "99999999999999999999",
     "0.0.0.0/0",
     "fd00::/129",
+    "\t- ",
+    "\r",
+    "\u{85}",
+    "\u{2028}",
+    "\u{202e}",
+    "\u{9b}31m",
+    "\x1b[2J",
+    "%YAML 1.1\n---\n",
+    "? ",
+    "|-\n",
+    ">+9\n",
+    "!<tag:x> ",
+    "!!binary ",
+    "&a [*a, *a]",
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+    "{a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}}}}}}}}",
+    "1e999999999",
+    "0x7fffffffffffffffffff",
+    "-99999999999999999999999999999999999999999999999999",
+    "2001-02-30T25:61:61Z",
 ];
 
 #[derive(Clone, Debug)]
@@ -116,11 +139,17 @@ fn holds(text: &str) -> Result<(), TestCaseError> {
         prop_assert!(codes::lookup(&finding.code).is_some(), "{} is not in the table", finding.code);
         prop_assert_ne!(&finding.code, "SPEC011", "{}", finding.text);
         let Subject::Spec(path) = &finding.subject else { return Err(TestCaseError::fail(format!("{finding:?}"))) };
+        // What was never written stands nowhere and is shown on what it is missing from: keys that are missing, and networks by
+        // default, which may be too small for the hosts or hold one. All else has its own place.
+        let written = reading.source.has(path) || finding.code == "SPEC005" || path.starts_with("spec.network.");
+        prop_assert!(written, "{} at `{path}`, which is nowhere", finding.code);
         let related = finding.related.iter().map(|related| &related.path);
         for path in std::iter::once(path).chain(related) {
             let span = reading.source.span(path);
             prop_assert!(text.get(span.clone()).is_some(), "{} at {span:?} of {}", finding.code, text.len());
             prop_assert!(!text[span].contains('\n'), "{} covers several lines", finding.code);
+            let (line, column) = reading.source.position(path);
+            prop_assert!(line >= 1 && column >= 1 && line <= text.matches('\n').count() + 1, "{line}:{column}");
         }
     }
     let blocked = reading.findings.iter().any(|finding| finding.severity == Severity::Blocks);
@@ -141,9 +170,64 @@ proptest! {
     }
 
     #[test]
+    fn a_file_of_windows_or_with_a_byte_order_mark_means_the_same(
+        file in 0..FILES.len(),
+        mutations in prop::collection::vec(mutation(), 0..3),
+    ) {
+        let text = mutations.iter().fold(FILES[file].to_owned(), |text, mutation| mutated(&text, mutation));
+        // Where a mutation brought line ends or marks of its own there is nothing to compare.
+        if !text.contains(['\r', '\u{feff}', '\u{85}', '\u{2028}']) {
+            let told = |text: &str| {
+                let reading = read("cluster.yaml", text);
+                let findings: Vec<_> = reading.findings.into_iter().map(|finding| (finding.code, finding.subject)).collect();
+                (reading.spec, findings)
+            };
+            let windows = text.replace('\n', "\r\n");
+            holds(&windows)?;
+            prop_assert_eq!(told(&windows).0, told(&text).0);
+            let marked = format!("\u{feff}{text}");
+            holds(&marked)?;
+            prop_assert_eq!(told(&marked).0, told(&text).0);
+        }
+    }
+
+    #[test]
     fn no_text_at_all_panics(text in "\\PC{0,200}", yaml in "[-a-z0-9:{}\\[\\],&*!|>'\"#%@` \n\t~?.]{0,200}") {
         holds(&text)?;
         holds(&yaml)?;
         holds(&format!("apiVersion: kubewright.dev/v1alpha1\nspec:\n  {yaml}"))?;
+    }
+}
+
+/// What no mutation of a few letters comes to.
+#[test]
+fn monsters_are_refused_at_a_place() {
+    let aliases: String = (1..30).map(|n| format!("k{n}: &a{n} [*a{}, *a{}]\n", n - 1, n - 1)).collect();
+    let monsters = [
+        String::new(),
+        " \n\t\n".to_owned(),
+        "---\n".to_owned(),
+        "---\n---\n".to_owned(),
+        "...\n".to_owned(),
+        format!("{}---\n{}", FILES[0], FILES[0]),
+        format!("{}...\n{}", FILES[2], FILES[2]),
+        "[".repeat(100_000),
+        "{a: ".repeat(10_000),
+        "- ".repeat(50_000),
+        "a:\n ".repeat(1_000),
+        format!("k0: &a0 [x]\n{aliases}"),
+        format!("spec: {}", "9".repeat(200_000)),
+        format!("{}: 1", "k".repeat(500_000)),
+        format!("spec:\n  hosts:\n{}", "  - {name: a}\n".repeat(300)),
+        "\u{0}".repeat(1_000),
+        "\"".to_owned() + &"\\x41".repeat(50_000),
+        "a: \u{feff}\u{feff}b".to_owned(),
+    ];
+    for text in &monsters {
+        let begin: String = text.chars().take(40).collect();
+        let reading = read("cluster.yaml", text);
+        let blocks = reading.findings.iter().any(|finding| finding.severity == Severity::Blocks);
+        assert!(reading.spec.is_none() && blocks, "{begin:?} passes");
+        assert!(holds(text).is_ok(), "{begin:?}: {:?}", holds(text));
     }
 }
