@@ -33,6 +33,7 @@ pub fn up(cache: &Cache) -> Result<()> {
     fs::create_dir_all(&folder)?;
     let example = repository.join("examples/lab-ha.yaml");
     let spec = spec(&example, &lab, &folder)?;
+    forget_pins(&spec)?;
     let kubeconfig = folder.join("lab.kubeconfig");
     times.stage("the cluster", || kubewright(cache, &["apply", "--yes"], &spec))?;
     kubewright(cache, &["kubeconfig", "-o", &kubeconfig.to_string_lossy()], &spec)?;
@@ -63,12 +64,21 @@ pub fn up(cache: &Cache) -> Result<()> {
 /// What could not be taken away.
 pub fn down(cache: &Cache) -> Result<()> {
     lab::clear(cache, lab::DEFAULT_NAME)?;
+    forget_pins(&repository().join("examples/lab-ha.yaml"))?;
     match fs::remove_dir_all(folder(cache)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => {
             println!("The demo is gone. What was built for it stays in {} for the next one.", cache.root().display());
             Ok(())
         }
+    }
+}
+
+/// Removes a spec's lock file: what the lab installs may have been built anew on this machine since.
+fn forget_pins(spec: &Path) -> Result<()> {
+    match fs::remove_file(spec.with_extension("lock.yaml")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -50,6 +50,8 @@ impl Bench {
         let end = at + text[at..].find(' ').expect("a comment behind it");
         let spec = cache.root().join("lab/e2e.yaml");
         std::fs::write(&spec, format!("{}{}{}", &text[..at], lab.ssh_config.display(), &text[end..])).expect("a spec");
+        // What the lab installs may have been built anew since another run pinned it.
+        let _ = std::fs::remove_file(spec.with_extension("lock.yaml"));
         Self { cache, lab, spec }
     }
 
@@ -94,6 +96,7 @@ fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
     operator.expect(&["plan"], 4);
     let plan = operator.expect(&["apply", "--yes"], 0);
     assert!(plan.contains("bootstrap Kubernetes 1.35.4 on 5 hosts"), "{plan}");
+    assert!(bench.spec.with_extension("lock.yaml").exists(), "what was installed is pinned");
     told("apply built the cluster");
 
     let kubectl = bench.kubectl(&operator);
