@@ -82,6 +82,11 @@ enum LabCommand {
         /// The host
         host: String,
     },
+    /// Install a host anew: the same name on a bare system
+    Reinstall {
+        /// The host
+        host: String,
+    },
     /// Save the state of all hosts under a label
     Snapshot {
         /// The label
@@ -134,6 +139,7 @@ pub fn run(arguments: LabArguments) -> Result<ExitCode> {
         LabCommand::Stop { host } => standing()?.stop(&host)?,
         LabCommand::Kill { host } => standing()?.kill(&host)?,
         LabCommand::Start { host } => standing()?.start(&host)?,
+        LabCommand::Reinstall { host } => standing()?.reinstall(&cache, &host)?,
         LabCommand::Snapshot { label } => standing()?.snapshot(&cache, &label)?,
         LabCommand::Restore { label } => standing()?.restore(&cache, &label)?,
     }

@@ -17,10 +17,12 @@ pub(super) fn tell(input: Input<'_>, differences: &Differences<'_>, findings: Ve
     let keepers: Vec<HostName> = names(&differences.keepers);
     let mut story = Story::default();
     let right = make_right(&mut story, input, differences);
-    let joined = join::tell(&mut story, input, differences, &keepers, &right);
+    // Copies of keys go where they can be taken away again.
+    let copies_on = names(&differences.control_planes);
+    let joined = join::tell(&mut story, input, differences, &copies_on, &right);
     let proxies = renew_proxies(&mut story, input, differences, &[right.clone(), joined.control_planes].concat());
     let changed = differences.marks.iter().map(|(host, _)| mark(&mut story, host, &right)).collect::<Vec<_>>();
-    end(&mut story, differences, &keepers, &[right, joined.marked, proxies, changed].concat());
+    end(&mut story, differences, &copies_on, &[right, joined.marked, proxies, changed].concat());
     Plan {
         format: FORMAT,
         operation: input.identity.operation.clone(),
@@ -117,7 +119,7 @@ fn start(story: &mut Story, input: Input<'_>, host: &Host, after: &[StepId], why
 }
 
 /// What was touched is proved, and who joined becomes a part.
-fn end(story: &mut Story, differences: &Differences<'_>, keepers: &[HostName], after: &[StepId]) {
+fn end(story: &mut Story, differences: &Differences<'_>, copies_on: &[HostName], after: &[StepId]) {
     let touched = [&differences.joining, &differences.kubelets, &differences.proxies, &differences.stopped];
     let mut nodes: Vec<HostName> = touched.into_iter().flat_map(|hosts| names(hosts)).collect();
     nodes.sort();
@@ -129,7 +131,7 @@ fn end(story: &mut Story, differences: &Differences<'_>, keepers: &[HostName], a
         .because("nothing is promised that was not seen: every host that was touched is a Ready node");
     if !differences.joining.is_empty() {
         story
-            .here(StepKind::Settle { hosts: names(&differences.joining), copies_on: keepers.to_vec() })
+            .here(StepKind::Settle { hosts: names(&differences.joining), copies_on: copies_on.to_vec() })
             .after([&proved])
             .within(SHORT_SECONDS)
             .because("from here on the hosts' own files are the authority");

@@ -13,6 +13,8 @@ use crate::spec::{Host, Role};
 #[derive(Debug, Default)]
 pub(super) struct Differences<'a> {
     /// Control planes that are a finished part of the cluster: it stands where there is one.
+    pub control_planes: Vec<&'a Host>,
+    /// These, and those that cannot be asked: they may be part of it, and the lock is theirs, too.
     pub keepers: Vec<&'a Host>,
     /// Hosts that are not part of it yet.
     pub joining: Vec<&'a Host>,
@@ -38,7 +40,10 @@ impl<'a> Differences<'a> {
         let mut differences = Self::default();
         let in_scope = |host: &Host| only.is_none_or(|only| only.contains(&host.name));
         for host in &input.spec.hosts {
-            let Some(seen) = input.facts.host(&host.name) else { continue };
+            let Some(seen) = input.facts.host(&host.name) else {
+                differences.keepers.extend(host.is(Role::ControlPlane).then_some(host));
+                continue;
+            };
             if !is_part(input, seen) {
                 if in_scope(host) {
                     differences.joining.push(host);
@@ -46,6 +51,7 @@ impl<'a> Differences<'a> {
                 continue;
             }
             if host.is(Role::ControlPlane) {
+                differences.control_planes.push(host);
                 differences.keepers.push(host);
             }
             if let Some(desired) = input.desired.hosts.get(&host.name).filter(|_| in_scope(host)) {
@@ -76,7 +82,7 @@ impl<'a> Differences<'a> {
 
     /// Whether there is a cluster.
     pub fn stands(&self) -> bool {
-        !self.keepers.is_empty()
+        !self.control_planes.is_empty()
     }
 
     /// Whether there is nothing to do in a cluster that stands.

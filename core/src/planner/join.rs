@@ -24,12 +24,12 @@ pub(super) struct Joined {
     pub marked: Vec<StepId>,
 }
 
-/// Hosts join; `right` is over before any of them starts.
+/// Hosts join; `right` is over before any of them starts. Copies of their keys are kept on `copies_on` meanwhile.
 pub(super) fn tell(
     story: &mut Story,
     input: Input<'_>,
     differences: &Differences<'_>,
-    keepers: &[HostName],
+    copies_on: &[HostName],
     right: &[StepId],
 ) -> Joined {
     let mut joined = Joined::default();
@@ -41,7 +41,7 @@ pub(super) fn tell(
     let prepared: Vec<StepId> = hosts.iter().map(|host| prepare(story, input, host, &token)).collect();
     let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
     let keys = story
-        .here(StepKind::MakeKeys { authorities: KeySource::Cluster, hosts: names, keep_on: keepers.to_vec() })
+        .here(StepKind::MakeKeys { authorities: KeySource::Cluster, hosts: names, keep_on: copies_on.to_vec() })
         .within(keys_seconds(input.spec, hosts.len()))
         .because("certificates and kubeconfigs of the hosts that join, signed by the cluster's own authorities");
 
@@ -73,7 +73,8 @@ pub(super) fn tell(
 
 /// The token that the cluster's etcd was made with, as its members' manifests say.
 fn token(input: Input<'_>, differences: &Differences<'_>) -> String {
-    let mut tokens = differences.keepers.iter().filter_map(|host| input.facts.host(&host.name)?.etcd_token.known());
+    let mut tokens =
+        differences.control_planes.iter().filter_map(|host| input.facts.host(&host.name)?.etcd_token.known());
     tokens.next().cloned().unwrap_or_default()
 }
 

@@ -157,8 +157,8 @@ fn a_host_that_was_installed_anew_frees_its_name_first() {
         etcd
     });
     let Outcome::Blocked { findings } = apply(&spec, &facts) else { panic!("two machines have one name") };
-    let told: Vec<_> = findings.iter().map(|finding| (finding.code.as_str(), finding.severity)).collect();
-    assert_eq!(told, [("CONV005", Severity::Blocks), ("CONV005", Severity::Warns)]);
+    let codes: Vec<_> = findings.iter().map(|finding| (finding.code.as_str(), finding.severity)).collect();
+    assert_eq!(codes, [("CONV005", Severity::Blocks), ("CONV005", Severity::Warns)]);
     let nodes = |name: &str| node(matches!(name, "cp3" | "w1").then_some("gone"));
     facts.cluster = known(ClusterFacts {
         nodes: spec.hosts.iter().map(|host| (host.name.clone(), nodes(host.name.as_str()))).collect(),
@@ -224,7 +224,10 @@ fn only_named_hosts_are_touched_and_the_others_may_be_away() {
     facts.hosts.insert("w1".into(), Fact::unreadable("no route to host"));
     assert_eq!(codes(&apply(&spec, &facts)), ["HOST001"]);
     let only = Request::Apply { only: Some(vec!["w3".into()]) };
+    facts.hosts.insert("cp2".into(), Fact::unreadable("no route to host"));
     let plan = planned(asked(&spec, &facts, &desired(&spec), &only));
+    let keepers: Vec<&str> = plan.keepers.iter().map(HostName::as_str).collect();
+    assert_eq!(keepers, ["cp1", "cp2", "cp3"], "one that is silent may be part of the cluster");
     assert_eq!(touched(&plan), ["w3"]);
     assert!(plan.findings.iter().any(|finding| finding.code == "HOST001"), "it is told all the same");
 }

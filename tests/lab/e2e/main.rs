@@ -3,6 +3,7 @@
 
 mod cluster;
 mod contract;
+mod converge;
 mod etcd;
 mod operator;
 mod projection;

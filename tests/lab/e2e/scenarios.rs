@@ -14,6 +14,7 @@ use xtask::lab::{self, Lab, LabSpec};
 
 use super::cluster::Kubectl;
 use super::contract;
+use super::converge;
 use super::etcd;
 use super::operator::{Operator, Watched, does, is_done, records};
 use super::projection;
@@ -88,6 +89,12 @@ fn a_real_cluster_is_built_and_survives_every_kill() {
     let disturbed = killed_nine_times(&bench, &told);
     same(&undisturbed, &disturbed);
     told("files, objects and nodes are those of the run that nobody disturbed");
+    drop(bench);
+
+    let bench = Bench::raise();
+    told("five bare hosts are up once more");
+    let whole = std::fs::read_to_string(&bench.spec).expect("the spec");
+    converge::grows_changes_and_goes(&bench.cache, &bench.lab, whole, &told);
     bench.lab.down().expect("the lab goes");
 }
 

@@ -48,6 +48,18 @@ pub fn write_files(lab: &Lab, keys: &[String]) -> Result<()> {
     write_whole(&lab.ssh_config, ssh_config(lab).as_bytes())
 }
 
+/// Gives one host another key in `known_hosts`.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn replace_key(lab: &Lab, host: &HostSpec, key: &str) -> Result<()> {
+    let text = std::fs::read_to_string(&lab.known_hosts)?;
+    let own = format!("{},{} ", host.name, host.address);
+    let others: String = text.lines().filter(|line| !line.starts_with(&own)).map(|line| format!("{line}\n")).collect();
+    let line = known_hosts(std::slice::from_ref(host), &[key.to_owned()]);
+    write_whole(&lab.known_hosts, format!("{others}{line}").as_bytes())
+}
+
 fn known_hosts(hosts: &[HostSpec], keys: &[String]) -> String {
     let mut text = String::new();
     for (host, key) in hosts.iter().zip(keys) {

@@ -272,6 +272,21 @@ impl Lab {
         host::wait_up(self, self.host(host)?).map(drop)
     }
 
+    /// Installs a host anew, as its owner would after a dead disk: the same name and address on a bare system with another
+    /// machine id and another host key, which `known_hosts` then has.
+    ///
+    /// # Errors
+    /// There is no such host, or it did not come up.
+    pub fn reinstall(&self, cache: &Cache, host: &str) -> Result<()> {
+        let images = images::ensure(cache)?;
+        let identity = Identity::ensure(cache)?;
+        let bare = Self { spec: LabSpec { prepared: None, ..self.spec.clone() }, ..self.clone() };
+        podman::remove(&self.spec.name, host)?;
+        let key = host::start(cache, &bare, self.host(host)?, &images, &identity)
+            .with_context(|| format!("host {host} did not come up"))?;
+        identity::replace_key(self, self.host(host)?, &key)
+    }
+
     /// Saves the state of all hosts (root filesystem and /var) in the cache, so that [`LabSpec::prepared`] starts from
     /// it. The hosts are shut down for it, all at once, and started again.
     ///

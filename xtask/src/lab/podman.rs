@@ -280,6 +280,15 @@ pub fn clear(lab: &str, hosts: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Removes one host with its volume.
+///
+/// # Errors
+/// podman could not.
+pub fn remove(lab: &str, host: &str) -> Result<()> {
+    remove_containers(&[&container(lab, host)])?;
+    run(&["volume", "rm", "--force", &volume(lab, host)]).map(drop)
+}
+
 fn remove_containers(names: &[&str]) -> Result<()> {
     let remove = [&["rm", "--force", "--time", "0", "--ignore"], names].concat();
     if run(&remove).is_ok() {
