@@ -221,7 +221,7 @@ impl Effects for Hands {
     async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
         let mut names: Vec<HostName> = guards.iter().filter_map(Guard::host).cloned().collect();
         names.dedup();
-        let mut facts = gather(self.hosts.as_ref(), &names, &Questions::default()).await;
+        let mut facts = gather(self.hosts.as_ref(), &names, &Questions::of_guards()).await;
         for (name, fact) in &facts.hosts {
             if let Some(why) = fact.why() {
                 return Err(Failure::new(format!("{name} cannot be asked: {why}")));

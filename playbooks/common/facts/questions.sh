@@ -8,6 +8,7 @@
 #                   installed with that digest
 #   IMAGE_REFS      lines `REFERENCE DIGEST REGISTRY...`: the digest that the first registry API at one of these addresses to
 #                   know the image has for it, unless it is here with that digest ("-": none is known)
+#   PROGRAMS        no: nothing of this is asked and no program started to tell its version; all of it stays unknown
 
 # Longer than any list of checksums: sha256sum.txt of a big release has a few kilobytes.
 MOST_TEXT=65536
@@ -180,6 +181,7 @@ LINES
 }
 
 ask_all() {
+	[ "${PROGRAMS:-}" != no ] || return 0
 	# Its answers are in files of their own, and so are those of what it asks in turn, from 1000 on.
 	asked=1000
 	# That it is absent is answer enough.

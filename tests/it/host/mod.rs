@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and `unwrap` says so in the fewest words")]
 
+mod facts;
 mod local;
 pub mod login;
 mod ssh;
