@@ -10,7 +10,7 @@ XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check licences fmt build docs
+.PHONY: help demo demo-down test check licences fmt build docs bench-fanout bench-bootstrap bench-size
 
 help: ## What can be done here
 	@echo 'make TARGET, where TARGET is one of'
@@ -43,5 +43,14 @@ fmt: ## Format the sources
 
 build: ## The binary as users get it, stripped
 	$(CARGO) build --release --locked
+
+bench-fanout: ## Facts and plans of 200 hosts at once: time, memory, round trips -> target/bench/fanout.json
+	@$(CARGO) run --quiet --release --locked --package kubewright-bench -- fanout
+
+bench-bootstrap: packages build ## A cluster by kubewright and by the real kubeadm on one lab -> target/bench/bootstrap.json
+	@$(XTASK) bench bootstrap
+
+bench-size: build ## Size of the released binary and how fast it starts -> target/bench/size.json
+	@$(XTASK) bench size
 
 include tests/lab/lab.mk

@@ -10,13 +10,13 @@ mod kubeconfig;
 mod ops;
 mod pin;
 mod plan;
-mod planning;
+pub mod planning;
 mod reset;
 mod run;
 mod status;
 mod validate;
 mod version;
-mod world;
+pub mod world;
 
 use clap::{Parser, Subcommand, ValueEnum};
 

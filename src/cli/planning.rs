@@ -64,16 +64,30 @@ impl Pinning {
 /// A spec that does not validate, or no way to begin at all; hosts that do not answer are findings.
 pub async fn plan(world: &World, file: &Path, request: &Request) -> Result<Planned, Error> {
     let loaded = world.load(file)?;
+    let hosts = world.connect(&loaded.spec)?;
+    plan_on(file, loaded, hosts, &world.clock, request).await
+}
+
+/// The same from a spec that was read and hosts that can be reached, whatever they are.
+///
+/// # Errors
+/// A lock file that cannot be read, or no random numbers; hosts that do not answer are findings.
+pub async fn plan_on(
+    file: &Path,
+    loaded: Loaded,
+    hosts: Arc<dyn Hosts>,
+    clock: &Arc<dyn Clock>,
+    request: &Request,
+) -> Result<Planned, Error> {
     let lock_file = LockFile::beside(file);
     let pinned = match request {
         Request::Apply { .. } => lock_file.read()?,
         Request::Reset(_) => lock_file.empty(),
     };
-    let hosts = world.connect(&loaded.spec)?;
     let began = Instant::now();
     let (facts, render::Rendered { desired, mut findings, new_pins }) = match request {
         Request::Apply { .. } => {
-            let facts = see(&loaded.spec, &hosts, &world.clock, Some(&pinned.pins)).await;
+            let facts = see(&loaded.spec, &hosts, clock, Some(&pinned.pins)).await;
             let rendered = render::desired(&loaded.spec, &facts, &pinned, &file.to_string_lossy());
             (facts, rendered)
         }

@@ -92,7 +92,7 @@ impl World {
     ///
     /// # Errors
     /// Where there is no folder for state.
-    pub fn new(output: Output, yes: bool) -> Result<Self, Error> {
+    pub(super) fn new(output: Output, yes: bool) -> Result<Self, Error> {
         Ok(Self {
             json: output == Output::Json,
             yes,

@@ -1,11 +1,13 @@
 //! Developer tasks, as a library for tests and benches.
 //!
 //! * [`artefact`] obtains everything that a cluster needs and lays it out under its official addresses;
-//! * [`lab`] raises hosts that look like real machines, with that mirror and registry beside them.
+//! * [`lab`] raises hosts that look like real machines, with that mirror and registry beside them;
+//! * [`bench`] measures, and sums up what others measured.
 //!
-//! Both keep what they make in one cache outside the checkout, see [`cache::Cache`].
+//! The first two keep what they make in one cache outside the checkout, see [`cache::Cache`].
 
 pub mod artefact;
+pub mod bench;
 pub mod cache;
 pub mod command;
 pub mod demo;

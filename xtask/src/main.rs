@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 use xtask::artefact;
+use xtask::bench;
 use xtask::cache::Cache;
 use xtask::demo;
 
@@ -30,12 +31,48 @@ enum TaskCommand {
     Demo,
     /// Take the demo away again
     DemoDown,
+    /// Measure, and write the figures to target/bench; docs/reference/benchmarks.md tells what they mean
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Subcommand)]
+enum BenchCommand {
+    /// The released program: its size, and how fast it starts
+    Size,
+    /// kubewright against the real kubeadm on the lab
+    Bootstrap {
+        /// Name of the lab that is raised for it
+        #[arg(long, default_value = "bench")]
+        lab: String,
+        /// Its network
+        #[arg(long, default_value = "10.82.0.0/24")]
+        subnet: String,
+        /// Runs of each tool
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Measure kubeadm with all joins at once too
+        #[arg(long)]
+        parallel: bool,
+    },
+}
+
+fn measure(what: BenchCommand) -> anyhow::Result<()> {
+    match what {
+        BenchCommand::Size => bench::publish("size", &bench::size::measure(&bench::released("kubewright")?)?),
+        BenchCommand::Bootstrap { lab, subnet, rounds, parallel } => {
+            let setting = bench::bootstrap::Setting { lab, subnet, rounds, parallel };
+            bench::publish("bootstrap", &bench::bootstrap::measure(&Cache::open()?, &setting)?)
+        }
+    }
+    .map(drop)
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         TaskCommand::Artefacts { versions } => Cache::open().and_then(|cache| artefact::ensure(&cache, &versions)),
         TaskCommand::Demo => Cache::open().and_then(|cache| demo::up(&cache)),
+        TaskCommand::Bench(what) => measure(what),
         TaskCommand::DemoDown => Cache::open().and_then(|cache| demo::down(&cache)),
         TaskCommand::Lab(arguments) => match cli::run(arguments) {
             Ok(code) => return code,

@@ -49,6 +49,8 @@ pub(super) struct Machine {
     pub(super) files: BTreeMap<String, (u32, Vec<u8>)>,
     pub(super) lock: Lock,
     pub(super) lock_age: i64,
+    /// Statements of its facts above those of the model.
+    pub(super) states: String,
     units: BTreeMap<UnitName, Unit>,
 }
 
@@ -60,6 +62,7 @@ impl Machine {
             files: BTreeMap::new(),
             lock: Lock::default(),
             lock_age: 0,
+            states: String::new(),
             units: BTreeMap::new(),
         }
     }
@@ -307,9 +310,11 @@ impl Machine {
         say(". file".to_owned());
         let manifest =
             self.files.get("/etc/kubernetes/manifests/etcd.yaml").map(|(_, bytes)| String::from_utf8_lossy(bytes));
-        let token =
-            manifest.as_ref().and_then(|text| text.split_once("--initial-cluster-token=")?.1.split_whitespace().next());
-        say(token.map_or("- etcd-token".to_owned(), |token| format!("= etcd-token {token}")));
+        for (key, flag) in [("etcd-token", "--initial-cluster-token="), ("etcd-initial-cluster", "--initial-cluster=")]
+        {
+            let value = manifest.as_ref().and_then(|text| text.split_once(flag)?.1.split_whitespace().next());
+            say(value.map_or(format!("- {key}"), |value| format!("= {key} {value}")));
+        }
         let record =
             self.files.get(HostRecord::PATH).map(|(_, bytes)| String::from_utf8_lossy(bytes).trim().to_owned());
         say(record.map_or("- record".to_owned(), |record| format!("= record {record}")));
@@ -319,6 +324,6 @@ impl Machine {
             self.lock_text().lines().for_each(|line| say(format!("+ lock {line}")));
             say(". lock".to_owned());
         }
-        text + ". facts\n"
+        text + &self.states + ". facts\n"
     }
 }

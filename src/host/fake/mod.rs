@@ -209,6 +209,14 @@ impl FakeHosts {
         }
     }
 
+    /// Lets a host state more of itself with its facts, above what the model knows: one statement a line, as
+    /// `playbooks/common/facts/say.sh` prints them. A list that the model tells goes on.
+    pub fn state(&self, host: impl Into<HostName>, statements: &str) {
+        if let Some(machine) = self.world().machines.get_mut(&host.into()) {
+            machine.states.push_str(statements);
+        }
+    }
+
     /// A host's lock.
     pub fn lock(&self, host: impl Into<HostName>) -> Lock {
         self.world().machines.get(&host.into()).map(|machine| machine.lock.clone()).unwrap_or_default()

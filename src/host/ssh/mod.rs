@@ -10,7 +10,7 @@ mod tunnel;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +50,15 @@ pub struct SshTarget {
     pub sudo_password: Option<SecretString>,
 }
 
+/// What was asked of one host so far. Counted where it is asked, so that a bench need not guess.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Logins, those that failed among them.
+    pub connections: u64,
+    /// Scripts sent, each with its answer awaited; those that sshd refused among them.
+    pub round_trips: u64,
+}
+
 /// All hosts of a spec over ssh. Connections end when this and every host taken from it are dropped.
 pub struct SshHosts {
     hosts: BTreeMap<HostName, Arc<SshHost>>,
@@ -64,6 +73,11 @@ impl SshHosts {
         let connector = Arc::new(Connector::new()?);
         let host = |target: SshTarget| (target.name.clone(), Arc::new(SshHost::new(target, Arc::clone(&connector))));
         Ok(Self { hosts: targets.into_iter().map(host).collect() })
+    }
+
+    /// What was asked of each host so far.
+    pub fn traffic(&self) -> BTreeMap<HostName, Traffic> {
+        self.hosts.iter().map(|(name, host)| (name.clone(), host.asked.so_far())).collect()
     }
 
     /// The hosts of a spec; one password for all of them.
@@ -105,14 +119,31 @@ struct SshHost {
     /// How many permits `runs` has in all.
     allowed: AtomicUsize,
     login: StdMutex<Login>,
+    asked: Asked,
     connector: Arc<Connector>,
+}
+
+/// The counters behind [`Traffic`].
+#[derive(Default)]
+struct Asked {
+    connections: AtomicU64,
+    round_trips: AtomicU64,
+}
+
+impl Asked {
+    fn so_far(&self) -> Traffic {
+        Traffic {
+            connections: self.connections.load(Ordering::Relaxed),
+            round_trips: self.round_trips.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl SshHost {
     fn new(target: SshTarget, connector: Arc<Connector>) -> Self {
         let login = StdMutex::new(Login::new(target.sudo_password.clone()));
         let (runs, allowed) = (Semaphore::new(RUNS_AT_ONCE), AtomicUsize::new(RUNS_AT_ONCE));
-        Self { target, connector, session: Mutex::new(None), runs, allowed, login }
+        Self { target, connector, session: Mutex::new(None), runs, allowed, asked: Asked::default(), login }
     }
 
     /// The connection; made if there is none. Whoever comes meanwhile waits for the same one.
@@ -121,6 +152,7 @@ impl SshHost {
         if let Some(session) = &*session {
             return Ok(Arc::clone(session));
         }
+        self.asked.connections.fetch_add(1, Ordering::Relaxed);
         let made = Arc::new(self.connector.connect(&self.target).await?);
         *session = Some(Arc::clone(&made));
         Ok(made)
@@ -142,6 +174,7 @@ impl SshHost {
             let permit =
                 self.runs.acquire().await.map_err(|_| self.connect_error("the host is being closed".to_owned()))?;
             let session = self.session().await?;
+            self.asked.round_trips.fetch_add(1, Ordering::Relaxed);
             let spawned = Arc::clone(&session)
                 .arc_raw_command(command)
                 .stdin(Stdio::piped())

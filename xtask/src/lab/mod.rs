@@ -304,6 +304,15 @@ impl Lab {
         snapshot::restore(cache, self, label)
     }
 
+    /// Where this machine sees the changes that a host made to its image: `etc/…`, not `/var`. To be read only.
+    ///
+    /// # Errors
+    /// There is no such host, or podman does not tell.
+    pub fn folder(&self, host: &str) -> Result<PathBuf> {
+        let [root, _] = podman::folders(&self.spec.name, &self.host(host)?.name)?;
+        Ok(root)
+    }
+
     /// Address of the mirror, as a cluster file names it.
     pub fn mirror(&self) -> String {
         format!("http://{}", self.server)
@@ -353,6 +362,14 @@ pub fn names(cache: &Cache) -> Result<Vec<String>> {
 /// Whether a snapshot of this label is complete.
 pub fn has_snapshot(cache: &Cache, label: &str) -> bool {
     snapshot::exists(cache, label)
+}
+
+/// Removes a snapshot, if there is one.
+///
+/// # Errors
+/// Its files cannot be removed.
+pub fn forget_snapshot(cache: &Cache, label: &str) -> Result<()> {
+    snapshot::forget(cache, label)
 }
 
 /// Makes what a lab needs besides hosts: artefacts, images of hosts and server.

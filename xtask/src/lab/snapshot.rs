@@ -93,6 +93,18 @@ pub fn fill(cache: &Cache, lab: &str, host: &str, label: &str) -> Result<()> {
     Ok(())
 }
 
+/// Removes a snapshot, if there is one.
+///
+/// # Errors
+/// Its files cannot be removed.
+pub fn forget(cache: &Cache, label: &str) -> Result<()> {
+    let folder = folder(cache, label);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
 /// Copies the content of a folder with everything an overlay needs: devices (its whiteouts), extended attributes, hard
 /// links; where the filesystem can share blocks, nothing is written.
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -1,0 +1,76 @@
+//! `kubewright-bench`: see docs/reference/benchmarks.md.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use kubewright_bench::fanout::{self, Setting};
+use xtask::bench;
+
+/// Measures kubewright's own code.
+#[derive(Parser)]
+#[command(name = "kubewright-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Facts and a plan of many hosts at once: on fakes, and on private sshds of this machine
+    Fanout {
+        /// Hosts in memory
+        #[arg(long, default_value_t = 200)]
+        hosts: usize,
+        /// Milliseconds that each round trip to one of them takes
+        #[arg(long, default_value_t = 50)]
+        delay: u64,
+        /// Hosts that are real sshds
+        #[arg(long, default_value_t = 20)]
+        sshds: usize,
+        /// Runs of each measurement
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// A part of `fanout` in a process of its own, whose memory is then its own
+    #[command(hide = true)]
+    FanoutFakes { hosts: usize, delay: u64, rounds: usize },
+    /// The other part
+    #[command(hide = true)]
+    FanoutSshds { spec: PathBuf, rounds: usize },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().what) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: What) -> Result<()> {
+    match what {
+        What::Fanout { hosts, delay, sshds, rounds } => {
+            let setting = Setting { hosts, delay: Duration::from_millis(delay), sshds, rounds };
+            bench::publish("fanout", &fanout::measure(&setting, &std::env::current_exe()?)?).map(drop)
+        }
+        What::FanoutFakes { hosts, delay, rounds } => {
+            tell(&threads()?.block_on(fanout::fakes::measure(hosts, Duration::from_millis(delay), rounds))?)
+        }
+        What::FanoutSshds { spec, rounds } => tell(&threads()?.block_on(fanout::sshds::measure(&spec, rounds))?),
+    }
+}
+
+/// As many threads as the program itself works with.
+fn threads() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn tell(part: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(part)?);
+    Ok(())
+}
