@@ -4,6 +4,7 @@
 
 mod etcd;
 mod kube;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use secrecy::SecretString;
 
 pub use self::etcd::{Added, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList};
 pub use self::kube::{Applied, ConnectionFault, Fault, KubeApi, KubeError, ObjectRef, Patched, Readiness};
+pub use self::workloads::{Cordoned, Uncordoned, Whose, Workloads};
 
 /// A constant script and the values it gets. Values never enter the text: they arrive as shell-quoted assignments
 /// before it (DESIGN.md §3, "scripts are constants").

@@ -16,4 +16,29 @@ pub enum Intent {
         /// Which; all of the spec's where the cluster goes as a whole.
         hosts: Vec<HostName>,
     },
+    /// Keep new pods away from a node.
+    Cordon {
+        /// Which.
+        node: HostName,
+    },
+    /// Let pods come to a node again.
+    Uncordon {
+        /// Which.
+        node: HostName,
+    },
+    /// Move a node's pods away.
+    Drain {
+        /// Which.
+        node: HostName,
+    },
+}
+
+impl Intent {
+    /// The node that it is about, where it is about one.
+    pub fn node(&self) -> Option<&HostName> {
+        match self {
+            Self::Bootstrap | Self::Converge | Self::Reset { .. } => None,
+            Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => Some(node),
+        }
+    }
 }

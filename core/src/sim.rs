@@ -52,6 +52,10 @@ pub struct World {
     pub nodes: BTreeSet<HostName>,
     /// Nodes that carry their labels and taints.
     pub marked: BTreeSet<HostName>,
+    /// Nodes that new pods are kept away from.
+    pub cordoned: BTreeSet<HostName>,
+    /// Nodes whose pods have moved away.
+    pub drained: BTreeSet<HostName>,
     /// etcd's members with a vote.
     pub voters: BTreeSet<HostName>,
     /// etcd's members without.
@@ -72,6 +76,8 @@ impl World {
             objects: BTreeSet::new(),
             nodes: BTreeSet::new(),
             marked: BTreeSet::new(),
+            cordoned: BTreeSet::new(),
+            drained: BTreeSet::new(),
             // A static initial cluster: all of them have a vote before any of them runs.
             voters: spec.with_role(Role::Etcd).map(|host| host.name.clone()).collect(),
             learners: BTreeSet::new(),

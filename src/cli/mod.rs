@@ -7,6 +7,7 @@ mod approval;
 mod completions;
 mod init;
 mod kubeconfig;
+mod node;
 mod ops;
 mod pin;
 mod plan;
@@ -65,6 +66,8 @@ enum Command {
     Apply(apply::Apply),
     Pin(pin::Pin),
     Status(status::Status),
+    #[command(subcommand)]
+    Node(node::Node),
     Reset(reset::Reset),
     #[command(subcommand)]
     Ops(ops::Ops),
@@ -109,6 +112,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Pin(command) => within(output, yes, async |world| command.run(world).await),
         Command::Status(command) => within(output, yes, async |world| command.run(world).await),
         Command::Reset(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Node(command) => within(output, yes, async |world| command.run(world).await),
         Command::Ops(command) => within(output, yes, async |world| command.run(world).await),
         Command::Kubeconfig(command) => within(output, yes, async |world| command.run(world).await),
     }

@@ -101,7 +101,7 @@ pub async fn plan_on(
     let pinning = (!new_pins.is_empty()).then(|| Pinning { pins: pinned.pins.with(&new_pins), lock_file });
     findings.extend(loaded.findings.iter().cloned());
     let identity = Identity {
-        operation: OperationId::new(random(OPERATION_BYTES)?),
+        operation: new_operation()?,
         initial_cluster_token: format!("{}-{}", loaded.spec.name, random(TOKEN_BYTES)?),
     };
     let input = Input {
@@ -138,6 +138,14 @@ pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>, pi
     );
     (facts.cluster, facts.etcd) = (cluster, etcd);
     facts
+}
+
+/// The name of a new operation.
+///
+/// # Errors
+/// Where the system gives no random numbers.
+pub fn new_operation() -> Result<OperationId, Error> {
+    Ok(OperationId::new(random(OPERATION_BYTES)?))
 }
 
 fn random(bytes: usize) -> Result<String, Error> {

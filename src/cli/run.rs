@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kubewright_core::intent::Intent;
 use kubewright_core::journal::{self, Event};
+use kubewright_core::plan::Plan;
 use kubewright_core::progress::News;
 use kubewright_core::quorum::majority;
 use kubewright_core::summary;
@@ -65,7 +66,10 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         )
         .safe("nothing was changed"));
     }
+    let cancel = Cancel::default();
+    cancel.on_signals();
     let hands = Hands {
+        cancel,
         plan: plan.clone(),
         facts,
         hosts,
@@ -78,7 +82,7 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         etcd: OnceCell::new(),
     };
     let outcome = drive(world, &hands, journal, &lock, notices).await;
-    if matches!(outcome, Ok((End::Finished, _))) {
+    if outcome.as_ref().is_ok_and(|(end, _)| *end == End::Finished || is_taken_back(&plan, end)) {
         // At once: between here and the end of the program nothing may leave the cluster locked.
         lock.release().await;
         if let Some(api) = hands.api.get() {
@@ -104,6 +108,9 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
             Ok(ExitCode::Done)
         }
         End::Stopped | End::Abandoned { .. } => Err(Error::stopped(&story)),
+        End::Broken(broken) if is_taken_back(&plan, &End::Broken(broken.clone())) => {
+            Err(taken_back(&broken, &story).details(details))
+        }
         End::Broken(broken) => Err(explain(&broken, &story).details(details)),
     }
 }
@@ -128,9 +135,7 @@ async fn drive(
     }
     run.record(Event::TakenUp { by: world.operator(), fence: lock.fence })?;
 
-    let cancel = Cancel::default();
-    cancel.on_signals();
-    let mut drive = std::pin::pin!(run.drive(&cancel));
+    let mut drive = std::pin::pin!(run.drive(&hands.cancel));
     // Beside the run, not in its way: a control plane that hangs must not hold up steps, notes or Ctrl-C.
     let mut heartbeat = std::pin::pin!(beat(lock, &run, hands, world));
     let outcome = loop {
@@ -140,6 +145,12 @@ async fn drive(
             fenced = &mut heartbeat => break Err(Error::from(fenced)),
         }
     };
+    if let Ok(end) = &outcome
+        && is_taken_back(plan, end)
+    {
+        // Nothing is half done, so nobody has to give it up by hand before the next run.
+        run.record(Event::Abandoned { by: world.operator() })?;
+    }
     reporter.close();
     let records = journal::read(run.journal().bytes())?.records;
     let story = summary::Run::replay(plan, &plan_digest, &records)?;
@@ -181,6 +192,37 @@ fn finished(world: &World, story: &summary::Run) -> Result<(), Error> {
     report::print(&report::finish::done(story, &around, Paint::stdout()))
 }
 
+/// Whether a run that broke has left nothing to go on with: a drain that took its own cordon back.
+fn is_taken_back(plan: &Plan, end: &End) -> bool {
+    let End::Broken(broken) = end else { return false };
+    let undone = |what: &Breakage| matches!(what, Breakage::Failed(failure) if failure.undone);
+    matches!(plan.intent, Intent::Drain { .. }) && broken.iter().all(|broken| undone(&broken.what))
+}
+
+/// The end of a run that took itself back: nothing to resume, only to mend and to ask again.
+fn taken_back(broken: &[Broken], story: &summary::Run) -> Error {
+    let failures = broken.iter().filter_map(|broken| match &broken.what {
+        Breakage::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    let mut error = Error::internal("a run was taken back without a reason".to_owned());
+    for failure in failures {
+        let mut lines = failure.text.lines();
+        let (kind, code) =
+            if failure.stopped { (ErrorKind::Stopped, "STOPPED") } else { (ErrorKind::Blocked, "DRAIN") };
+        error = Error::new(kind, code, lines.next().unwrap_or("it gave no reason"));
+        let lines: Vec<&str> = lines.collect();
+        if let Some((last, others)) = lines.split_last() {
+            error = error.lines(others.iter().copied()).safe(*last);
+        }
+        if let Some(node) = story.plan().intent.node() {
+            error = error.safe(format!("pods that moved away from {node} stay where they are"));
+        }
+        error = error.hint(failure.hint.as_deref());
+    }
+    error
+}
+
 /// The first thing that broke, in the words for it; a takeover outweighs all others.
 fn explain(broken: &[Broken], story: &summary::Run) -> Error {
     let fenced = broken.iter().find(|broken| matches!(&broken.what, Breakage::Failed(failure) if failure.fenced));
@@ -188,6 +230,7 @@ fn explain(broken: &[Broken], story: &summary::Run) -> Error {
         None => Error::internal("a run broke without a broken step".to_owned()),
         Some(Broken { step, what }) => match what {
             Breakage::Failed(failure) if failure.fenced => Error::locked(failure.text.clone()),
+            Breakage::Failed(failure) if failure.stopped => Error::stopped(story),
             Breakage::Failed(failure) => {
                 let error = Error::step_failed(story, step, &failure.text);
                 error.hint(failure.hint.as_deref())

@@ -71,7 +71,9 @@ impl ExitCode {
             Self::Usage => "The command line or the spec is wrong. Nothing was contacted.",
             Self::NothingToDo => "Reality is as asked already. Nothing was changed.",
             Self::ChangesPending => "A plan was made and not run: there is something to do. Nothing was changed.",
-            Self::Blocked => "A finding blocks, or a host cannot be reached. Nothing was changed.",
+            Self::Blocked => {
+                "A finding blocks, or a host cannot be reached: nothing was changed. Or a drain could not finish and gave the node back."
+            }
             Self::ConsentNeeded => "A finding needs a yes that was not given. Nothing was changed.",
             Self::Failed => "A run stopped, because a step failed or because the user asked. It can be resumed.",
             Self::Moved => "What the plan relied on is no longer so. What was done stays; a new plan is needed.",

@@ -132,6 +132,9 @@ impl Outlook {
                 names(&self.remains.claimed)
             ));
         }
+        for node in &self.remains.cordoned {
+            sentences.push(format!("{node} may still be cordoned by it: kubewright node uncordon {node}"));
+        }
         sentences.extend(self.silent.iter().cloned());
         sentences
     }

@@ -12,9 +12,10 @@ use kubewright_core::plan::{Plan, Step, StepKind, Target};
 use kubewright_core::spec::Host as HostSpec;
 use tokio::sync::OnceCell;
 
+use super::cancel::Cancel;
 use super::keys::Keys;
 use super::mirror::MirrorSender;
-use super::{Effects, Failure, Telling, Verdict, files, keys, members, objects, prepare, reset, settle, start};
+use super::{Effects, Failure, Telling, Verdict, drain, files, keys, members, objects, prepare, reset, settle, start};
 use crate::etcd::EtcdCluster;
 use crate::facts::{Questions, gather};
 use crate::host::unit::{UnitEnd, UnitName, UnitResult, UnitState, run_unit, unit_state};
@@ -33,6 +34,8 @@ pub struct Hands {
     pub fence: u64,
     /// Where keys are kept until the cluster holds them.
     pub secrets: Secrets,
+    /// Whether the user asked to stop: steps that may wait for ever look at it.
+    pub cancel: Cancel,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where the journal is copied to.
@@ -52,7 +55,11 @@ impl From<HostError> for Failure {
             text.push('\n');
             text.push_str(&last_words(stderr));
         }
-        Self { text, hint: error.hint().map(str::to_owned), fenced: matches!(error, HostError::Fenced { .. }) }
+        Self {
+            hint: error.hint().map(str::to_owned),
+            fenced: matches!(error, HostError::Fenced { .. }),
+            ..Self::new(text)
+        }
     }
 }
 
@@ -268,6 +275,9 @@ impl Effects for Hands {
             StepKind::DeleteNode => objects::delete_node(self, step, telling).await,
             StepKind::Prove { nodes, add_ons } => objects::prove(self, step, nodes, *add_ons, telling).await,
             StepKind::Settle { hosts, copies_on } => settle::settle(self, hosts, copies_on, telling).await,
+            StepKind::Cordon => drain::cordon(self, step, telling).await,
+            StepKind::Drain { policy, .. } => drain::drain(self, step, policy, telling).await,
+            StepKind::Uncordon { foreign } => drain::uncordon(self, step, *foreign, telling).await,
         }
     }
 

@@ -18,7 +18,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl From<EtcdError> for Failure {
     fn from(error: EtcdError) -> Self {
-        Self { text: error.to_string(), hint: error.hint().map(str::to_owned), fenced: false }
+        Self { hint: error.hint().map(str::to_owned), ..Self::new(error.to_string()) }
     }
 }
 

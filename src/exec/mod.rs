@@ -4,6 +4,7 @@
 
 pub mod abandon;
 pub mod cancel;
+pub mod drain;
 pub mod driver;
 mod files;
 pub mod hands;
@@ -44,12 +45,16 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Another run has taken over: nothing more may be tried.
     pub fenced: bool,
+    /// Nothing of the step is left behind: there is nothing to go on with or to take back.
+    pub undone: bool,
+    /// It ended because the user asked to stop.
+    pub stopped: bool,
 }
 
 impl Failure {
     /// A failure that is nobody's takeover.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), hint: None, fenced: false }
+        Self { text: text.into(), hint: None, fenced: false, undone: false, stopped: false }
     }
 }
 

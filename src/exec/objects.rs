@@ -19,11 +19,15 @@ use crate::ports::{KubeApi, KubeError, ObjectRef};
 
 impl From<KubeError> for Failure {
     fn from(error: KubeError) -> Self {
-        Self { text: error.to_string(), hint: error.hint().map(str::to_owned), fenced: false }
+        Self { hint: error.hint().map(str::to_owned), ..Self::new(error.to_string()) }
     }
 }
 
-async fn connected(hands: &Hands) -> Result<&dyn KubeApi, Failure> {
+/// The API, as the administrator.
+///
+/// # Errors
+/// [`Failure`] where no credentials can be had.
+pub async fn connected(hands: &Hands) -> Result<&dyn KubeApi, Failure> {
     let api = hands
         .api
         .get_or_try_init(|| async {

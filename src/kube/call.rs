@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{Method, Request, StatusCode};
 use kube::client::Body;
 use kube::core::Status;
@@ -40,6 +40,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
     pub(super) warnings: Vec<String>,
+    /// How long the API server asked us to stay away.
+    pub(super) retry_after: Option<Duration>,
     pub(super) control_plane: Option<HostName>,
 }
 
@@ -101,12 +103,14 @@ impl ClusterApi {
         let status = response.status();
         let warnings =
             response.headers().get_all(WARNING).iter().filter_map(|value| warning(value.to_str().ok()?)).collect();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
         let failed = |fault, said: String| KubeError {
             control_plane: control_plane.clone(),
             ..KubeError::new(Fault::Connection(fault), &call.doing, said)
         };
         match tokio::time::timeout(ANSWER, response.into_body().collect_bytes()).await {
-            Ok(Ok(body)) => Ok(Answer { status, body: body.to_vec(), warnings, control_plane }),
+            Ok(Ok(body)) => Ok(Answer { status, body: body.to_vec(), warnings, retry_after, control_plane }),
             Ok(Err(error)) => Err(failed(ConnectionFault::Lost, loss(&error))),
             Err(_) => {
                 if let Some(dialer) = &self.dialer {
@@ -119,7 +123,7 @@ impl ClusterApi {
 }
 
 /// The error in an answer: the API's `Status`, or whatever text stands in its place.
-fn complaint(call: &Call, answer: &Answer) -> KubeError {
+pub(super) fn complaint(call: &Call, answer: &Answer) -> KubeError {
     let code = answer.status.as_u16();
     let status = serde_json::from_slice::<Status>(&answer.body).unwrap_or_else(|_| {
         let text = String::from_utf8_lossy(&answer.body);

@@ -8,8 +8,11 @@ mod apply;
 mod call;
 #[cfg(test)]
 mod conversation;
+mod cordon;
 mod dial;
+mod evict;
 mod fault;
+mod follow;
 pub mod kubeconfig;
 pub mod lease;
 mod node;
@@ -17,6 +20,7 @@ mod observe;
 mod ready;
 mod resource;
 mod watch;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,11 +28,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use kube::Client;
 use kube::client::Body;
+use kubewright_core::drain::{Name, News, Outcome, Permission, View};
 use kubewright_core::facts::NodeFacts;
 use kubewright_core::health::Condition;
-use kubewright_core::ids::HostName;
+use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::marks::NodeMarks;
 use kubewright_core::spec::{Role, Spec};
 use kubewright_core::version::Version;
@@ -40,7 +46,9 @@ pub use self::apply::apply_all;
 use self::dial::Dialer;
 pub use self::dial::{Credentials, Way};
 pub(crate) use self::fault::classify;
-use crate::ports::{Applied, Hosts, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness};
+use crate::ports::{
+    Applied, Cordoned, Hosts, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, Uncordoned, Whose, Workloads,
+};
 
 /// Name under which our fields stand in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "kubewright";
@@ -147,5 +155,36 @@ impl KubeApi for ClusterApi {
 
     async fn wait_until(&self, condition: &Condition, within: Duration, progress: Lines<'_>) -> Result<(), KubeError> {
         watch::wait_until(self, condition, within, progress).await
+    }
+}
+
+#[async_trait]
+impl Workloads for ClusterApi {
+    fn follow(&self, view: &View) -> BoxStream<'static, Result<News, KubeError>> {
+        follow::follow(self, view)
+    }
+
+    async fn evict(&self, pod: &Name, uid: &str) -> Outcome {
+        evict::evict(self, pod, uid).await
+    }
+
+    async fn delete_pod(&self, pod: &Name, uid: &str) -> Outcome {
+        evict::delete(self, pod, uid).await
+    }
+
+    async fn cordon(&self, node: &HostName, operation: &OperationId) -> Result<Cordoned, KubeError> {
+        cordon::cordon(self, node, operation).await
+    }
+
+    async fn uncordon(&self, node: &HostName, whose: &Whose) -> Result<Uncordoned, KubeError> {
+        cordon::uncordon(self, node, whose).await
+    }
+
+    async fn may(&self, permission: Permission) -> Result<bool, KubeError> {
+        evict::may(self, permission).await
+    }
+
+    async fn remark(&self, about: &ObjectRef, reason: &str, text: &str) -> Result<(), KubeError> {
+        evict::remark(self, about, reason, text).await
     }
 }

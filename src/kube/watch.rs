@@ -200,7 +200,7 @@ where
 {
     let source = source.clone();
     watcher(api, config)
-        .backoff(Pauses(FIRST_PAUSE))
+        .backoff(Pauses::default())
         .scan(Vec::new(), move |listed, event| {
             let news = match event {
                 Ok(Event::Init) => {
@@ -224,7 +224,13 @@ where
 }
 
 /// Pauses between openings of a watch that fails.
-struct Pauses(Duration);
+pub(super) struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
 
 impl Iterator for Pauses {
     type Item = Duration;
@@ -279,7 +285,7 @@ fn put(seen: &mut Observation, item: Item) {
 }
 
 /// What a watch complains of, where the user should know; a watch that was too old opens itself anew.
-fn complaint(doing: &str, error: watcher::Error) -> Option<KubeError> {
+pub(super) fn complaint(doing: &str, error: watcher::Error) -> Option<KubeError> {
     const GONE: u16 = 410;
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => match error {

@@ -12,14 +12,14 @@ use kubewright_core::marks::NodeMarks;
 use kubewright_core::version::Version;
 use serde_json::Value;
 
-use super::Lines;
+use super::{Lines, Workloads};
 
 /// A cluster through whichever of its API servers answers.
 ///
 /// Everything here may be repeated without harm, and is: connection errors, throttling and overload are tried again
 /// until the patience of one call is used up.
 #[async_trait]
-pub trait KubeApi: Send + Sync {
+pub trait KubeApi: Workloads + Send + Sync {
     /// Makes one object as described, by server-side apply as field manager `kubewright`; fields that others own and
     /// the description does not mention stay. One round trip.
     ///

@@ -42,8 +42,15 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
         None => "kubewright kubeconfig".to_owned(),
     };
     let show = format!("kubewright ops show {}", plan.operation);
+    let (drain, uncordon) = match plan.intent.node() {
+        Some(node) => (format!("kubewright node drain {node}"), format!("kubewright node uncordon {node}")),
+        None => Default::default(),
+    };
     let next: &[&str] = match plan.intent {
         Intent::Reset { .. } => &[&show],
+        Intent::Cordon { .. } => &[&drain, &uncordon],
+        Intent::Drain { .. } => &[&uncordon, &show],
+        Intent::Uncordon { .. } => &["kubewright status"],
         Intent::Bootstrap | Intent::Converge => &[&kubectl, "kubewright status", &show],
     };
     for (index, command) in next.iter().enumerate() {

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use kubewright::exec::cancel::Cancel;
 use kubewright::exec::driver::{End, Run};
 use kubewright::exec::hands::Hands;
@@ -14,11 +16,15 @@ use kubewright::exec::mirror::{Mirror, Origin};
 use kubewright::exec::recover;
 use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{FakeHosts, Fault, Reply};
-use kubewright::ports::{Applied, Clock, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, SystemClock};
+use kubewright::ports::{
+    Applied, Clock, Cordoned, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, SystemClock, Uncordoned, Whose,
+    Workloads,
+};
 use kubewright::store::{Operation, Operations};
+use kubewright_core::drain::{self, Name, News, Permission, View};
 use kubewright_core::facts::{Facts, NodeFacts};
 use kubewright_core::health::Condition;
-use kubewright_core::ids::HostName;
+use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::journal::Event;
 use kubewright_core::marks::NodeMarks;
 use kubewright_core::plan::Plan;
@@ -74,6 +80,38 @@ impl KubeApi for Agreeable {
     }
 
     async fn wait_until(&self, _: &Condition, _: Duration, _: Lines<'_>) -> Result<(), KubeError> {
+        Ok(())
+    }
+}
+
+/// Nothing runs on its nodes.
+#[async_trait]
+impl Workloads for Agreeable {
+    fn follow(&self, _: &View) -> BoxStream<'static, Result<News, KubeError>> {
+        stream::once(async { Ok(News::All(Vec::new())) }).chain(stream::pending()).boxed()
+    }
+
+    async fn evict(&self, _: &Name, _: &str) -> drain::Outcome {
+        drain::Outcome::Gone
+    }
+
+    async fn delete_pod(&self, _: &Name, _: &str) -> drain::Outcome {
+        drain::Outcome::Gone
+    }
+
+    async fn cordon(&self, _: &HostName, _: &OperationId) -> Result<Cordoned, KubeError> {
+        Ok(Cordoned::Ours)
+    }
+
+    async fn uncordon(&self, _: &HostName, _: &Whose) -> Result<Uncordoned, KubeError> {
+        Ok(Uncordoned::Done)
+    }
+
+    async fn may(&self, _: Permission) -> Result<bool, KubeError> {
+        Ok(true)
+    }
+
+    async fn remark(&self, _: &ObjectRef, _: &str, _: &str) -> Result<(), KubeError> {
         Ok(())
     }
 }
@@ -146,6 +184,7 @@ async fn process(hosts: &FakeHosts, api: &Arc<Agreeable>, planned: &(Plan, Facts
         return Err("no mirror".into());
     }
     let hands = Hands {
+        cancel: Cancel::default(),
         plan: plan.clone(),
         facts,
         hosts: Arc::new(hosts.clone()),

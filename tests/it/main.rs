@@ -5,6 +5,7 @@
 mod bad_input;
 mod cli;
 mod downloads;
+mod drain;
 mod driver;
 mod etcd;
 mod hands;

@@ -13,6 +13,8 @@ pub struct Remains {
     pub claimed: BTreeSet<HostName>,
     /// Hosts on which etcd may have been started: their data is never touched.
     pub etcd: BTreeSet<HostName>,
+    /// Nodes that may still be cordoned by it.
+    pub cordoned: BTreeSet<HostName>,
 }
 
 /// What a run leaves.
@@ -29,6 +31,12 @@ pub fn remains(plan: &Plan, status: &Status) -> Remains {
             StepKind::StartControlPlane => {
                 remains.claimed.insert(host.clone());
                 remains.etcd.insert(host.clone());
+            }
+            StepKind::Cordon | StepKind::Drain { .. } => {
+                remains.cordoned.insert(host.clone());
+            }
+            StepKind::Uncordon { .. } => {
+                remains.cordoned.remove(host);
             }
             _ => {}
         }
@@ -66,6 +74,17 @@ mod tests {
         assert!(placed.etcd.is_empty());
         assert_eq!(begun(&["cp2-start"]).etcd, BTreeSet::from(["cp2".into()]));
         assert!(begun(&["w1-start"]).etcd.is_empty());
+    }
+
+    #[test]
+    fn a_drain_leaves_a_cordon() {
+        let mut plan = sample::plan();
+        plan.steps.truncate(1);
+        plan.steps[0].kind = StepKind::Cordon;
+        let mut status = Status::new(&plan);
+        assert!(remains(&plan, &status).cordoned.is_empty());
+        status.steps.insert(plan.steps[0].id.clone(), StepState::Started { attempt: 1 });
+        assert_eq!(remains(&plan, &status).cordoned.len(), 1);
     }
 
     #[test]

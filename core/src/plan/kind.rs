@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::drain::Policy;
 use crate::ids::HostName;
 use crate::spec::{Role, Spec};
 
@@ -82,7 +83,28 @@ pub enum StepKind {
         /// Control planes that kept a copy of the keys.
         copies_on: Vec<HostName>,
     },
+    /// Keep new pods away from a node. A cordon that is there already stays whose it is.
+    Cordon,
+    /// Move a node's pods away, cordoning it first where it is not. Where it cannot be done to its end, a cordon of this
+    /// operation is taken back by the step itself.
+    #[serde(rename_all = "camelCase")]
+    Drain {
+        /// What it may do.
+        policy: Policy,
+        /// Pods that were to move when it was planned; nothing is decided on it.
+        pods: u32,
+        /// How long it usually takes by what was seen then; nothing is decided on it.
+        about_seconds: u32,
+    },
+    /// Let pods come to a node again.
+    Uncordon {
+        /// Even where the cordon is none of kubewright's.
+        foreign: bool,
+    },
 }
+
+/// A deadline for steps that have ends of their own: what a drain waits for may be as slow as its users' pods are.
+pub const NO_DEADLINE: u32 = u32::MAX;
 
 /// Where a cluster's authorities come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,6 +287,8 @@ pub enum Undo {
     Nothing,
     /// `kubewright reset` of the host takes it back.
     ResetHost,
+    /// `kubewright node uncordon` takes it back; pods that moved stay where they are.
+    Uncordon,
     /// It cannot be taken back, because …
     Impossible(String),
 }
@@ -273,6 +297,8 @@ pub enum Undo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
+    /// Pods moved away.
+    Drain,
     /// Packages, containerd, binaries, images.
     Prepare,
     /// Authorities, certificates, kubeconfigs.
@@ -292,6 +318,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
+            Self::Drain => "drain",
             Self::Prepare => "prepare",
             Self::Keys => "keys",
             Self::Start => "start",
@@ -324,6 +351,9 @@ impl StepKind {
             Self::DeleteNode => "delete",
             Self::Prove { .. } => "prove",
             Self::Settle { .. } => "settle",
+            Self::Cordon => "cordon",
+            Self::Drain { .. } => "drain",
+            Self::Uncordon { .. } => "uncordon",
         }
     }
 
@@ -338,6 +368,7 @@ impl StepKind {
             Self::ApplyObjects { .. } => Phase::Objects,
             Self::StartWorker | Self::MarkNode | Self::DeleteNode => Phase::Join,
             Self::Prove { .. } | Self::Settle { .. } => Phase::Prove,
+            Self::Cordon | Self::Drain { .. } | Self::Uncordon { .. } => Phase::Drain,
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::intent::Intent;
 use crate::spec::Spec;
 
 pub use kind::{
-    Artefact, ArtefactKind, ClusterState, EtcdStart, FileSet, Image, KeySource, ObjectGroup, Phase, Preparation, Probe,
-    StepKind, Undo,
+    Artefact, ArtefactKind, ClusterState, EtcdStart, FileSet, Image, KeySource, NO_DEADLINE, ObjectGroup, Phase,
+    Preparation, Probe, StepKind, Undo,
 };
 pub use lint::lint;
 pub use order::{Cycle, waves};

@@ -4,6 +4,7 @@ mod apply;
 mod bootstrap;
 mod converge;
 mod difference;
+mod drain;
 mod join;
 mod preflight;
 mod reset;
@@ -23,6 +24,7 @@ use crate::marks::NodeMarks;
 use crate::plan::{FileSet, Plan, Preparation};
 use crate::spec::Spec;
 
+pub use drain::{Choices, NodeInput, cordon, drain, foresee, uncordon};
 pub use reset::Reset;
 
 /// What each host should have, rendered from the spec outside of this crate (`manifests` knows the texts; the

@@ -42,12 +42,22 @@ impl World {
                 self.objects.insert(*group);
             }
             StepKind::MarkNode => {
-                self.need_api()?;
-                let name = self.host(step)?;
-                if !self.nodes.contains(&name) {
-                    return Err("there is no such node".into());
-                }
+                let name = self.node(step)?;
                 self.marked.insert(name);
+            }
+            StepKind::Cordon => {
+                let name = self.node(step)?;
+                self.cordoned.insert(name);
+            }
+            StepKind::Drain { .. } => {
+                let name = self.node(step)?;
+                self.cordoned.insert(name.clone());
+                self.drained.insert(name);
+            }
+            StepKind::Uncordon { .. } => {
+                let name = self.node(step)?;
+                self.cordoned.remove(&name);
+                self.drained.remove(&name);
             }
             StepKind::DeleteNode => {
                 self.need_api()?;
@@ -57,6 +67,8 @@ impl World {
                 }
                 self.nodes.remove(&name);
                 self.marked.remove(&name);
+                self.cordoned.remove(&name);
+                self.drained.remove(&name);
             }
             StepKind::Prove { nodes, .. } => {
                 self.need_api()?;
@@ -71,6 +83,13 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The node that a step is about, through an API that answers.
+    fn node(&self, step: &Step) -> Result<HostName, String> {
+        self.need_api()?;
+        let name = self.host(step)?;
+        if self.nodes.contains(&name) { Ok(name) } else { Err("there is no such node".into()) }
     }
 
     fn place(&mut self, step: &Step, files: FileSet, token: &str) -> Result<(), String> {

@@ -40,6 +40,8 @@ const MARK_SECONDS: f64 = 1.0;
 const PROVE_SECONDS: f64 = 10.0;
 /// One small file a host, all at once.
 const SETTLE_SECONDS: f64 = 1.0;
+/// Two calls of the API through SSH.
+const CORDON_SECONDS: f64 = 1.0;
 /// A step over its usual time is expected to need a tenth of what it has taken so far: downloads on a slow line miss
 /// the estimate by a factor, not by a constant.
 const OVERRUN: f64 = 0.1;
@@ -61,6 +63,8 @@ pub fn typical(kind: &StepKind) -> Duration {
         StepKind::MarkNode | StepKind::DeleteNode => MARK_SECONDS,
         StepKind::Prove { .. } => PROVE_SECONDS,
         StepKind::Settle { .. } => SETTLE_SECONDS,
+        StepKind::Cordon | StepKind::Uncordon { .. } => CORDON_SECONDS,
+        StepKind::Drain { about_seconds, .. } => f64::from(*about_seconds).max(CORDON_SECONDS),
     })
 }
 

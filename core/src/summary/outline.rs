@@ -71,6 +71,9 @@ pub fn outcome(plan: &Plan) -> String {
     match &plan.intent {
         Intent::Bootstrap | Intent::Converge => subject(plan),
         Intent::Reset { hosts } => format!("{} taken apart", count(hosts.len(), "host")),
+        Intent::Cordon { node } => format!("{node} takes no new pods"),
+        Intent::Uncordon { node } => format!("{node} takes new pods"),
+        Intent::Drain { node } => format!("the pods of {node} have moved away"),
     }
 }
 
@@ -80,6 +83,9 @@ pub fn headline(plan: &Plan) -> String {
         Intent::Bootstrap => format!("bootstrap {}", subject(plan)),
         Intent::Reset { ref hosts } => format!("take apart {}", count(hosts.len(), "host")),
         Intent::Converge => format!("bring {} to its spec", subject(plan)),
+        Intent::Cordon { ref node } => format!("keep new pods away from {node}"),
+        Intent::Uncordon { ref node } => format!("let pods come to {node} again"),
+        Intent::Drain { ref node } => format!("move the pods of {node} away"),
     }
 }
 
@@ -89,6 +95,9 @@ pub fn short(plan: &Plan) -> String {
         Intent::Bootstrap => format!("bootstrap {}", plan.spec.kubernetes.version),
         Intent::Converge => "converge".to_owned(),
         Intent::Reset { .. } => "reset".to_owned(),
+        Intent::Cordon { ref node } => format!("cordon {node}"),
+        Intent::Uncordon { ref node } => format!("uncordon {node}"),
+        Intent::Drain { ref node } => format!("drain {node}"),
     }
 }
 
@@ -129,6 +138,7 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
         }
     }
     let description = match phase {
+        Phase::Drain => drain(&steps),
         Phase::Prepare => preparation(plan, &steps),
         Phase::Keys => keys(&steps),
         Phase::Start => start(plan, &steps),
@@ -251,6 +261,16 @@ fn prove(steps: &[&Step]) -> String {
         parts.push("records written".to_owned());
     }
     parts.join(", ")
+}
+
+fn drain(steps: &[&Step]) -> String {
+    let parts = steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Cordon => Some("new pods kept away".to_owned()),
+        StepKind::Drain { pods, .. } => Some(format!("{} evicted", count(*pods as usize, "pod"))),
+        StepKind::Uncordon { .. } => Some("new pods may come".to_owned()),
+        _ => None,
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn some(parts: &mut Vec<String>, number: usize, noun: &str) {

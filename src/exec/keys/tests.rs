@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::{OnceCell, mpsc};
 
 use super::*;
+use crate::exec::cancel::Cancel;
 use crate::exec::mirror::{Mirror, Origin};
 use crate::host::fake::{FakeHosts, Fault};
 use crate::ports::Clock;
@@ -52,6 +53,7 @@ fn hands(hosts: &FakeHosts, store: &TempDir) -> Hands {
     let nothing: Arc<[u8]> = Arc::from(Vec::new());
     let origin = Origin { operation: plan.operation.clone(), fence: 1, plan: nothing.clone(), facts: nothing };
     Hands {
+        cancel: Cancel::default(),
         plan,
         facts: Facts::default(),
         hosts: Arc::new(hosts.clone()),

@@ -191,6 +191,21 @@ impl ControlPlane {
         self.member(host).process.as_ref().unwrap().signal("-CONT");
     }
 
+    /// Stops controller manager and scheduler in their tracks.
+    pub fn freeze_controllers(&self) {
+        self.controllers().for_each(|process| process.signal("-STOP"));
+    }
+
+    /// Lets them go on.
+    pub fn thaw_controllers(&self) {
+        self.controllers().for_each(|process| process.signal("-CONT"));
+    }
+
+    /// All but etcd, which is the first of them.
+    fn controllers(&self) -> impl Iterator<Item = &Process> {
+        self.others.iter().skip(1)
+    }
+
     /// Starts controller manager and scheduler against cp2.
     pub fn start_controllers(&mut self) {
         let kubernetes = self.folder.path().join("cp2/etc/kubernetes");

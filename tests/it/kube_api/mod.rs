@@ -2,6 +2,7 @@
 //! lost control plane is not noticed by more than a pause.
 
 mod control_plane;
+mod drain;
 mod kubelets;
 pub mod tunnel;
 
@@ -59,6 +60,7 @@ async fn real_api_servers() {
     operators_kubeconfig(&cluster, &binaries);
     marks_and_lease(&api).await;
     waits(&api, &mut cluster).await;
+    drain::drains(&api, &cluster).await;
     failover(&api, &mut cluster).await;
     through_ssh(&cluster).await;
     eprintln!("{} tunnels were opened; all done after {:.1?}", hosts.opened.load(Ordering::Relaxed), started.elapsed());

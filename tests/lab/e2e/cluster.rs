@@ -8,6 +8,7 @@ use serde_json::Value;
 use xtask::cache::Cache;
 
 /// kubectl with a kubeconfig.
+#[derive(Clone)]
 pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,

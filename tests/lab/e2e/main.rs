@@ -4,6 +4,7 @@
 mod cluster;
 mod contract;
 mod converge;
+mod drain;
 mod etcd;
 mod operator;
 mod projection;

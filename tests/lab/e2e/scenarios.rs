@@ -15,6 +15,7 @@ use xtask::lab::{self, Lab, LabSpec};
 use super::cluster::Kubectl;
 use super::contract;
 use super::converge;
+use super::drain;
 use super::etcd;
 use super::operator::{Operator, Watched, does, is_done, records};
 use super::projection;
@@ -131,6 +132,8 @@ fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
     let status: Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(status["version"], "1.35.4");
     assert_eq!(status["members"].as_array().map(Vec::len), Some(3));
+
+    drain::moves_pods_and_keeps_budgets(&bench.spec, &kubectl, operator.folder(), told);
 
     keeps_no_secrets(bench, &operator);
     told("no key is left in plans, journals, units or copies");

@@ -1,0 +1,88 @@
+//! `kubewright node why`: what keeps pods on a node, whichever tool drains it. Reads only.
+
+use kubewright_core::drain::{self, Consent, Ledger, Policy, World as Observed, decide};
+use serde_json::json;
+
+use super::{LOOK, Which};
+use crate::cli::world::World;
+use crate::error::{Error, ExitCode};
+use crate::exec::drain::look;
+use crate::report;
+
+/// Say what keeps pods on a node, from budget to missing capacity; reads only
+#[derive(Debug, clap::Args)]
+pub struct WhyNot {
+    #[command(flatten)]
+    which: Which,
+}
+
+impl WhyNot {
+    pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
+        let (_, node, _, api) = self.which.connect(world).await?;
+        let observed = look(&api, &node, world.clock.now(), LOOK).await?;
+        let Some(target) = observed.target() else {
+            return Err(Error::usage(format!("{node} is no node of the cluster")).next("kubewright status"));
+        };
+        // What other tools do without asking keeps no pod there.
+        let policy = Policy { consents: [Consent::Bare, Consent::EmptyDir].into(), wait: true, ..Policy::default() };
+        let decision = decide(&observed, &policy, &Ledger::default());
+        let chains: Vec<drain::Why> = decision.blockers().into_iter().map(|wait| drain::why(&observed, wait)).collect();
+        if world.json {
+            report::print_json(&json!({
+                "event": "why",
+                "node": node,
+                "schedulable": target.schedulable,
+                "cordonedBy": target.cordoned_by,
+                "notReady": target.not_ready,
+                "free": decision.actions.len(),
+                "moving": decision.standing.moving - decision.actions.len(),
+                "stays": decision.left.len(),
+                "chains": chains,
+            }))?;
+        } else {
+            report::print(&text(&observed, &decision, &chains))?;
+        }
+        Ok(ExitCode::Done)
+    }
+}
+
+fn text(observed: &Observed, decision: &drain::Decision, chains: &[drain::Why]) -> String {
+    let node = &observed.node;
+    let mut text = format!("{node}   {}\n", state(observed));
+    let free = decision.actions.len() + decision.waits.iter().filter(|wait| wait.reason.is_queueing()).count();
+    let parts = [
+        (decision.left.len(), "stay (DaemonSets, static, finished)"),
+        (free, "can go"),
+        (decision.standing.moving - decision.actions.len(), "going"),
+        (chains.len(), "held up"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
+    text.push_str(&format!("  pods: {}\n", if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }));
+    for chain in chains {
+        text.push_str(&format!("  {}\n", chain.pod));
+        for sentence in chain.sentences() {
+            text.push_str(&format!("     {sentence}\n"));
+        }
+        if let Some(fix) = &chain.fix {
+            text.push_str(&format!("     cheapest: {fix}\n"));
+        }
+    }
+    if chains.is_empty() {
+        text.push_str("  nothing on it is held up\n");
+    }
+    text
+}
+
+fn state(observed: &Observed) -> String {
+    let Some(node) = observed.target() else { return "no node of the cluster".to_owned() };
+    let cordon = match (&node.cordoned_by, node.schedulable) {
+        (_, true) => "takes new pods".to_owned(),
+        (Some(operation), false) => format!("cordoned by operation {operation}"),
+        (None, false) => "cordoned, not by us".to_owned(),
+    };
+    match &node.not_ready {
+        Some(why) => format!("{cordon}, not Ready: {why}"),
+        None => cordon,
+    }
+}

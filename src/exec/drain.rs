@@ -1,0 +1,454 @@
+//! Cordon, drain, uncordon. The drain is a loop around [`kubewright_core::drain::decide`]: it hears what the watches
+//! tell, asks what to do, does it, and says what is waited for. It decides nothing itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use kubewright_core::drain::{
+    Action, Class, Consent, Decision, End, Ledger, Name, News, Outcome, Policy, View, Why, World, classify, decide, why,
+};
+use kubewright_core::ids::{HostName, OperationId};
+use kubewright_core::plan::{Step, Target};
+use tokio::time::Instant;
+
+use super::cancel::Cancel;
+use super::hands::Hands;
+use super::objects::connected;
+use super::{Failure, Telling};
+use crate::ports::{Clock, Cordoned, Fault, KubeApi, KubeError, ObjectRef, Uncordoned, Whose};
+
+/// All watches are opened anew this often. Connections are pinged and failures are told, so this is only for a watch
+/// that goes on and says nothing any more (DESIGN.md §1: a safety re-check of 15 s or more).
+const RELIST: Duration = Duration::from_secs(30);
+
+/// So much news that has arrived together is decided on together.
+const AT_ONCE: usize = 64;
+
+/// So many requests under way at once, far below what the API server's fairness grants one user; more only queue there.
+const UNDER_WAY: usize = 32;
+
+/// Waits that are told one by one; the rest is counted.
+const TOLD: usize = 3;
+
+fn node_of(step: &Step) -> Result<&HostName, Failure> {
+    match &step.target {
+        Target::Host(node) => Ok(node),
+        other => Err(Failure::new(format!("{} is about {other}, which is no node", step.id))),
+    }
+}
+
+/// Keeps new pods away.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn cordon(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let node = node_of(step)?;
+    let said = match connected(hands).await?.cordon(node, &hands.plan.operation).await? {
+        Cordoned::Ours => format!("{node} takes no new pods"),
+        Cordoned::Of(other) => format!("{node} was cordoned by operation {other} already; that cordon stays"),
+        Cordoned::Foreign => format!("{node} was cordoned already, not by us; that cordon stays"),
+    };
+    telling(&said);
+    Ok(())
+}
+
+/// Lets pods come again.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn uncordon(hands: &Hands, step: &Step, foreign: bool, telling: Telling<'_>) -> Result<(), Failure> {
+    let node = node_of(step)?;
+    let whose = if foreign { Whose::Anybody } else { Whose::Kubewright };
+    match connected(hands).await?.uncordon(node, &whose).await? {
+        Uncordoned::Done => telling(&format!("{node} takes new pods")),
+        Uncordoned::NotCordoned => telling(&format!("{node} takes new pods already")),
+        Uncordoned::Kept => {
+            return Err(Failure::new(format!("the cordon of {node} is not ours, and you have not agreed to take it")));
+        }
+    }
+    Ok(())
+}
+
+/// Moves a node's pods away, as a step says.
+///
+/// # Errors
+/// Those of [`empty`], and where there is no API.
+pub async fn drain(hands: &Hands, step: &Step, policy: &Policy, telling: Telling<'_>) -> Result<(), Failure> {
+    let api = connected(hands).await?;
+    let (operation, clock, cancel) = (&hands.plan.operation, hands.clock.as_ref(), &hands.cancel);
+    empty(Errand { api, node: node_of(step)?, operation, policy, clock, cancel }, telling).await
+}
+
+/// A node to empty, and by what rules.
+#[derive(Clone, Copy)]
+pub struct Errand<'a> {
+    /// The cluster.
+    pub api: &'a dyn KubeApi,
+    /// Which node.
+    pub node: &'a HostName,
+    /// For which operation: its name stands on our cordon.
+    pub operation: &'a OperationId,
+    /// What may be done.
+    pub policy: &'a Policy,
+    /// The time of day.
+    pub clock: &'a dyn Clock,
+    /// Whether the user asked to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// Moves a node's pods away. Where that cannot be done to its end, our cordon is taken back.
+///
+/// # Errors
+/// [`Failure`] that says which pods stay and why; `undone` where the node takes pods as it did before.
+pub async fn empty(errand: Errand<'_>, telling: Telling<'_>) -> Result<(), Failure> {
+    let Errand { api, node, operation, .. } = errand;
+    // Again: a run that is taken up anew may find its cordon taken back.
+    let cordoned = api.cordon(node, operation).await?;
+    let Err(mut failure) = Emptying::new(errand, telling).run().await else { return Ok(()) };
+    let undone = match cordoned {
+        Cordoned::Ours => api.uncordon(node, &Whose::Of(operation.clone())).await,
+        Cordoned::Of(_) | Cordoned::Foreign => Ok(Uncordoned::Kept),
+    };
+    let said = match &undone {
+        Ok(Uncordoned::Done | Uncordoned::NotCordoned) => format!("our cordon of {node} is undone"),
+        Ok(Uncordoned::Kept) => format!("{node} stays cordoned by whoever did it before us"),
+        Err(error) => format!("{node} is still cordoned by us: {error}"),
+    };
+    failure.undone = undone.is_ok();
+    failure.text.push('\n');
+    failure.text.push_str(&said);
+    Err(failure)
+}
+
+/// A whole look at a node for those who plan: everything is listed once, and the pods of budgets without room too.
+///
+/// # Errors
+/// [`KubeError`] where the API cannot tell within the time.
+pub async fn look(api: &dyn KubeApi, node: &HostName, now: Timestamp, within: Duration) -> Result<World, KubeError> {
+    let mut world = World::new(node.as_str(), now);
+    let mut views = world.views();
+    let reading = async {
+        let mut seen = BTreeSet::new();
+        while views != seen {
+            for view in views.difference(&seen.clone()) {
+                let mut stream = api.follow(view);
+                loop {
+                    match stream.next().await {
+                        Some(Ok(news)) => {
+                            let whole = matches!(news, News::All(_));
+                            world.take(view, news);
+                            if whole {
+                                break;
+                            }
+                        }
+                        Some(Err(error)) if is_final(&error) => return Err(error),
+                        Some(Err(error)) => tracing::debug!(%error, "asking again"),
+                        None => return Err(KubeError::new(Fault::Server, "look at the node", "a watch ended")),
+                    }
+                }
+                seen.insert(view.clone());
+            }
+            // As if everything was agreed to: whatever budget is in the way shall be looked at.
+            let open = Policy { consents: Consent::ALL.into(), ..Policy::default() };
+            let decision = decide(&world, &open, &Ledger::default());
+            views.extend(peers(&world, &decision));
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(within, reading).await {
+        Ok(outcome) => outcome.map(|()| world),
+        Err(_) => {
+            let said = format!("not everything was listed within {} s", within.as_secs());
+            Err(KubeError::new(Fault::Deadline, format!("look at the pods of {node}"), said))
+        }
+    }
+}
+
+/// Views of the pods that budgets without room count: what they lack is the reason.
+fn peers(world: &World, decision: &Decision) -> Vec<View> {
+    let budgets = decision.blocked_budgets().into_iter();
+    let view = |name: &Name| {
+        let selector = world.budgets.get(name)?.selector.clone()?;
+        Some(View::Peers { budget: name.clone(), selector })
+    };
+    budgets.filter_map(view).collect()
+}
+
+/// Whether waiting is in vain.
+fn is_final(error: &KubeError) -> bool {
+    use crate::ports::ConnectionFault::Tls;
+    matches!(error.fault, Fault::Unauthorized | Fault::Forbidden | Fault::Invalid | Fault::Connection(Tls))
+}
+
+type Stream = SelectAll<BoxStream<'static, (View, Result<News, KubeError>)>>;
+type Asked<'a> = FuturesUnordered<BoxFuture<'a, (Name, String, Outcome)>>;
+
+struct Emptying<'a, 't> {
+    errand: Errand<'a>,
+    telling: Telling<'t>,
+    world: World,
+    ledger: Ledger,
+    views: BTreeSet<View>,
+    asked: Asked<'a>,
+    /// What was said last.
+    said: String,
+    /// When the API was heard last.
+    heard: Timestamp,
+    silence: Option<String>,
+}
+
+impl<'a, 't> Emptying<'a, 't> {
+    fn new(errand: Errand<'a>, telling: Telling<'t>) -> Self {
+        let now = errand.clock.now();
+        let world = World::new(errand.node.as_str(), now);
+        let views = world.views();
+        Self {
+            errand,
+            telling,
+            world,
+            ledger: Ledger::default(),
+            views,
+            asked: FuturesUnordered::new(),
+            said: String::new(),
+            heard: now,
+            silence: None,
+        }
+    }
+
+    /// Goes on until nothing that had to move is there, twice in whole lists: what lands in between is seen.
+    async fn run(&mut self) -> Result<(), Failure> {
+        let mut seen_empty = false;
+        loop {
+            self.world.forget();
+            match self.follow().await? {
+                Pause::Relist => {}
+                Pause::Empty if seen_empty => {
+                    let (sent, refused) = self.ledger.sent();
+                    tracing::info!(sent, refused, "drained");
+                    return Ok(());
+                }
+                Pause::Empty => {
+                    seen_empty = true;
+                    continue;
+                }
+            }
+            seen_empty = false;
+        }
+    }
+
+    /// Follows watches that were just opened.
+    async fn follow(&mut self) -> Result<Pause, Failure> {
+        let mut watched = self.views.clone();
+        let mut news = SelectAll::new();
+        watched.iter().for_each(|view| news.push(open(self.errand.api, view)));
+        let mut news: futures::stream::ReadyChunks<Stream> = news.ready_chunks(AT_ONCE);
+        let relist = Instant::now() + RELIST;
+        let mut wake = relist;
+        let cancel = self.errand.cancel;
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.stopping() => return Err(self.stopped()),
+                Some((pod, uid, outcome)) = self.asked.next(), if !self.asked.is_empty() => {
+                    let now = self.errand.clock.now();
+                    self.ledger.answer(&self.world, &pod, &uid, outcome, now);
+                }
+                batch = news.next() => match batch {
+                    Some(batch) => self.take(batch)?,
+                    None => return Ok(Pause::Relist),
+                },
+                () = tokio::time::sleep_until(wake) => {
+                    if Instant::now() >= relist {
+                        return Ok(Pause::Relist);
+                    }
+                }
+            }
+            let decision = self.decide();
+            self.act(&decision);
+            match decision.end {
+                End::Drained if self.asked.is_empty() => return Ok(Pause::Empty),
+                End::Blocked => return Err(self.blocked(&decision)),
+                End::Drained | End::Going => {}
+            }
+            self.tell(&decision);
+            self.check_silence()?;
+            for view in peers(&self.world, &decision) {
+                self.views.insert(view.clone());
+                if watched.insert(view.clone()) {
+                    news.get_mut().push(open(self.errand.api, &view));
+                }
+            }
+            wake = relist.min(self.at(decision.wake, relist));
+        }
+    }
+
+    fn decide(&mut self) -> Decision {
+        self.world.now = self.errand.clock.now();
+        self.ledger.look(&self.world);
+        decide(&self.world, self.errand.policy, &self.ledger)
+    }
+
+    /// A time of day as a moment to wake at.
+    fn at(&self, time: Option<Timestamp>, otherwise: Instant) -> Instant {
+        let left = time.map(|time| Duration::try_from(time.duration_since(self.world.now)).unwrap_or_default());
+        left.map_or(otherwise, |left| Instant::now() + left)
+    }
+
+    fn take(&mut self, batch: Vec<(View, Result<News, KubeError>)>) -> Result<(), Failure> {
+        for (view, news) in batch {
+            match news {
+                Ok(news) => {
+                    self.heard = self.errand.clock.now();
+                    self.silence = None;
+                    self.world.take(&view, news);
+                }
+                Err(error) if is_final(&error) => return Err(error.into()),
+                Err(error) => self.silence = Some(error.said),
+            }
+        }
+        Ok(())
+    }
+
+    /// An API that is gone is waited for, by those who do not wait for ever as long as for anything else.
+    fn check_silence(&mut self) -> Result<(), Failure> {
+        let Some(said) = self.silence.clone() else { return Ok(()) };
+        let silent = self.world.now.duration_since(self.heard);
+        if !self.errand.policy.wait && silent.as_secs() >= i64::from(self.errand.policy.patience_seconds) {
+            return Err(Failure::new(format!("nothing was heard from the API for {} s: {said}", silent.as_secs())));
+        }
+        self.say(format!("the API is not heard, going on when it is: {said}"));
+        Ok(())
+    }
+
+    /// Sends what was decided. Each request is sent once; what comes back is for the next decision.
+    fn act(&mut self, decision: &Decision) {
+        for action in &decision.actions {
+            if self.asked.len() >= UNDER_WAY {
+                break;
+            }
+            let api = self.errand.api;
+            match action.clone() {
+                Action::Evict { pod, uid, budget } => {
+                    self.ledger.send(&self.world, &pod, &uid, budget.as_ref());
+                    let receipt = self.receipt(&pod);
+                    self.asked.push(
+                        async move {
+                            let outcome = api.evict(&pod, &uid).await;
+                            remark(api, &pod, &outcome, receipt).await;
+                            (pod, uid, outcome)
+                        }
+                        .boxed(),
+                    );
+                }
+                Action::Delete { pod, uid, budget } => {
+                    self.ledger.send(&self.world, &pod, &uid, None);
+                    let operation = self.errand.operation;
+                    let receipt = format!("operation {operation} deletes it past budget {budget}, as was agreed");
+                    (self.telling)(&format!("{pod} is deleted past budget {budget}, as was agreed"));
+                    self.asked.push(
+                        async move {
+                            let outcome = api.delete_pod(&pod, &uid).await;
+                            remark(api, &pod, &outcome, Some(receipt)).await;
+                            (pod, uid, outcome)
+                        }
+                        .boxed(),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The words for an Event, where the pod only goes because somebody agreed.
+    fn receipt(&self, pod: &Name) -> Option<String> {
+        let Class::Moves(needs) = classify(self.world.pods.get(pod)?, self.world.target()) else { return None };
+        let losses: Vec<&str> = needs.iter().map(|consent: &Consent| consent.loss()).collect();
+        let operation = self.errand.operation;
+        (!losses.is_empty()).then(|| format!("operation {operation} evicts it, as was agreed: {}", losses.join("; ")))
+    }
+
+    fn tell(&mut self, decision: &Decision) {
+        if !self.world.is_listed() || self.silence.is_some() {
+            return;
+        }
+        let mut line = standing(decision);
+        for chain in self.chains(decision).iter().take(TOLD) {
+            line.push_str(&format!("; {}: {}", chain.pod, chain.sentences().join(", ")));
+        }
+        self.say(line);
+    }
+
+    fn say(&mut self, line: String) {
+        if line != self.said {
+            (self.telling)(&line);
+            self.said = line;
+        }
+    }
+
+    fn chains(&self, decision: &Decision) -> Vec<Why> {
+        decision.blockers().into_iter().map(|wait| why(&self.world, wait)).collect()
+    }
+
+    /// It cannot go on: which pods, why, and what would free them.
+    fn blocked(&self, decision: &Decision) -> Failure {
+        let mut lines = vec![format!("{} cannot be emptied: {}", self.errand.node, standing(decision))];
+        let chains = self.chains(decision);
+        for chain in chains.iter().take(TOLD) {
+            lines.push(format!("{} waits", chain.pod));
+            lines.extend(chain.sentences().into_iter().map(|sentence| format!("  {sentence}")));
+            lines.extend(chain.fix.iter().map(|fix| format!("  cheapest: {fix}")));
+        }
+        if chains.len() > TOLD {
+            lines.push(format!("and {} more like these", chains.len() - TOLD));
+        }
+        let hint = format!("kubewright node why {} tells more; --wait waits for budgets", self.errand.node);
+        Failure { hint: Some(hint), ..Failure::new(lines.join("\n")) }
+    }
+
+    fn stopped(&self) -> Failure {
+        let text = format!("stopped by the user; pods that moved away from {} stay where they are", self.errand.node);
+        Failure { stopped: true, ..Failure::new(text) }
+    }
+}
+
+/// Why watches are left.
+enum Pause {
+    /// They are to be opened anew.
+    Relist,
+    /// Nothing that had to move is there.
+    Empty,
+}
+
+fn open(api: &dyn KubeApi, view: &View) -> BoxStream<'static, (View, Result<News, KubeError>)> {
+    let name = view.clone();
+    api.follow(view).map(move |news| (name.clone(), news)).boxed()
+}
+
+/// Writes the receipt once the thing was done. It is for people: where it cannot be written nothing waits for it.
+async fn remark(api: &dyn KubeApi, pod: &Name, outcome: &Outcome, receipt: Option<String>) {
+    let Some(text) = receipt.filter(|_| *outcome == Outcome::Accepted) else { return };
+    let about = ObjectRef::namespaced("v1", "Pod", &pod.namespace, &pod.name);
+    if let Err(error) = api.remark(&about, "DrainConsent", &text).await {
+        tracing::warn!(%error, "a receipt was not written");
+    }
+}
+
+/// `19 pods to move, 14 gone, 4 moving, 1 waits`.
+fn standing(decision: &Decision) -> String {
+    let standing = decision.standing;
+    let mut parts = vec![match standing.all {
+        1 => "1 pod to move".to_owned(),
+        all => format!("{all} pods to move"),
+    }];
+    let counts = [(standing.gone, "gone"), (standing.moving, "moving"), (decision.passed.len(), "passed")];
+    parts.extend(counts.into_iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")));
+    match standing.waiting {
+        0 => {}
+        1 => parts.push("1 waits".to_owned()),
+        waiting => parts.push(format!("{waiting} wait")),
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,269 @@
+//! A drain against the real API server, disruption controller and scheduler; and each answer to an eviction provoked.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use kubewright::exec::cancel::Cancel;
+use kubewright::exec::drain::{Errand, empty, look};
+use kubewright::kube::{ClusterApi, Way, apply_all};
+use kubewright::ports::{Clock, Cordoned, KubeApi, ObjectRef, SystemClock, Uncordoned, Whose, Workloads};
+use kubewright_core::drain::{Budget, Name, News, Object, Outcome, Permission, Policy, View};
+use kubewright_core::health::Condition;
+use kubewright_core::ids::{HostName, OperationId};
+use serde_json::{Value, json};
+
+use super::MINUTE;
+use super::control_plane::ControlPlane;
+use super::kubelets;
+
+fn shop(name: &str) -> Name {
+    Name::new("shop", name)
+}
+
+fn operation() -> OperationId {
+    OperationId::new("7f3a9c")
+}
+
+/// Two replicas of which one must serve, wherever they may run.
+fn cart() -> Vec<Value> {
+    let pod = json!({
+        "metadata": { "labels": { "app": "cart" } },
+        "spec": { "terminationGracePeriodSeconds": 1, "containers": [{ "name": "cart", "image": "cart" }] },
+    });
+    let selector = json!({ "matchLabels": { "app": "cart" } });
+    vec![
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "cart", "namespace": "shop" },
+            "spec": { "replicas": 2, "selector": selector, "template": pod },
+        }),
+        budget("cart", 1),
+    ]
+}
+
+fn budget(name: &str, min_available: i32) -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": name, "namespace": "shop" },
+        "spec": { "minAvailable": min_available, "selector": { "matchLabels": { "app": "cart" } } },
+    })
+}
+
+/// Everything, with kubelets that run and end whatever they are told to.
+pub async fn drains(api: &ClusterApi, cluster: &ControlPlane) {
+    apply_all(api, &cart()).await.unwrap();
+    tokio::select! {
+        () = run(api.client(), "shop") => panic!("kubelets ended"),
+        () = run(api.client(), "leaving") => panic!("kubelets ended"),
+        () = async {
+            let available = Condition::DeploymentAvailable { namespace: "shop".into(), name: "cart".into() };
+            api.wait_until(&available, MINUTE, &mut super::silent()).await.unwrap();
+            cordons(api).await;
+            moves_pods(api).await;
+            answers(api, cluster).await;
+        } => {}
+    }
+}
+
+/// Calls pods Ready once they are bound, and lets go of those that are deleted.
+async fn run(client: Client, namespace: &str) {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let starting = kubelets::run_all_pods(client, namespace);
+    let ending = async {
+        let mut seen = watcher(pods.clone(), watcher::Config::default()).default_backoff().touched_objects().boxed();
+        while let Some(Ok(pod)) = seen.next().await {
+            if pod.metadata.deletion_timestamp.is_some() {
+                // Gone already is as good.
+                pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await.ok();
+            }
+        }
+    };
+    tokio::join!(starting, ending);
+}
+
+/// A budget's status once it is as wanted.
+async fn status(api: &ClusterApi, name: &str, wanted: impl Fn(&Budget) -> bool) -> Budget {
+    let mut stream = api.follow(&View::Budgets);
+    let waiting = async {
+        loop {
+            let objects = match stream.next().await.unwrap().unwrap() {
+                News::All(objects) => objects,
+                News::Changed(object) => vec![object],
+                News::Gone(_) => Vec::new(),
+            };
+            for object in objects {
+                match object {
+                    Object::Budget(key, budget) if key == shop(name) && wanted(&budget) => return *budget,
+                    _ => {}
+                }
+            }
+        }
+    };
+    tokio::time::timeout(MINUTE, waiting).await.unwrap_or_else(|_| panic!("budget {name} never came to that"))
+}
+
+async fn a_pod(api: &ClusterApi) -> (Name, Pod) {
+    let pods = Api::<Pod>::namespaced(api.client(), "shop").list(&Default::default()).await.unwrap();
+    let living = pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none()).unwrap();
+    (shop(&living.name_any()), living)
+}
+
+async fn cordons(api: &ClusterApi) {
+    let (w1, other) = (HostName::new("w1"), OperationId::new("0aa111"));
+    assert_eq!(api.cordon(&w1, &operation()).await.unwrap(), Cordoned::Ours);
+    assert_eq!(api.cordon(&w1, &operation()).await.unwrap(), Cordoned::Ours);
+    assert_eq!(api.cordon(&w1, &other).await.unwrap(), Cordoned::Of(operation()));
+    assert_eq!(api.uncordon(&w1, &Whose::Of(other)).await.unwrap(), Uncordoned::Kept);
+    assert_eq!(api.uncordon(&w1, &Whose::Of(operation())).await.unwrap(), Uncordoned::Done);
+    assert_eq!(api.uncordon(&w1, &Whose::Kubewright).await.unwrap(), Uncordoned::NotCordoned);
+    let node = api.get(&ObjectRef::cluster_wide("v1", "Node", "w1")).await.unwrap().unwrap();
+    assert!(node["metadata"]["annotations"]["kubewright.dev/cordoned-by"].is_null(), "{node}");
+    assert!(node["spec"]["unschedulable"].is_null(), "{node}");
+}
+
+/// Both replicas may stand on one node: then it is emptied one after the other, and one always serves.
+async fn moves_pods(api: &ClusterApi) {
+    status(api, "cart", |budget| budget.allowed == 1).await;
+    let (_, pod) = a_pod(api).await;
+    let node = HostName::new(pod.spec.unwrap().node_name.unwrap());
+    let selector =
+        kubewright_core::drain::Selector { labels: [("app".into(), "cart".into())].into(), requirements: vec![] };
+    let mut watched = api.follow(&View::Peers { budget: shop("cart"), selector });
+    let mut fewest = usize::MAX;
+    let mut living = std::collections::BTreeMap::new();
+    let watching = async {
+        while let Some(Ok(news)) = watched.next().await {
+            match news {
+                News::All(objects) => {
+                    living.clear();
+                    for object in objects {
+                        if let Object::Pod(name, pod) = object {
+                            living.insert(name, pod);
+                        }
+                    }
+                }
+                News::Changed(Object::Pod(name, pod)) => drop(living.insert(name, pod)),
+                News::Gone(Object::Pod(name, _)) => drop(living.remove(&name)),
+                _ => {}
+            }
+            fewest = fewest.min(living.values().filter(|pod| pod.is_ready() && pod.deletion.is_none()).count());
+        }
+    };
+    let (policy, cancel, clock) = (Policy::default(), Cancel::default(), SystemClock);
+    let operation = operation();
+    let errand = Errand { api, node: &node, operation: &operation, policy: &policy, clock: &clock, cancel: &cancel };
+    let mut told = Vec::new();
+    let mut telling = |line: &str| told.push(line.to_owned());
+    let began = std::time::Instant::now();
+    tokio::select! {
+        ended = tokio::time::timeout(MINUTE, empty(errand, &mut telling)) => ended.unwrap().unwrap(),
+        () = watching => panic!("the watch ended"),
+    }
+    eprintln!(
+        "{node} drained in {:.1?}, never fewer than {fewest} served; told\n  {}",
+        began.elapsed(),
+        told.join("\n  ")
+    );
+    assert!(fewest >= 1);
+    let seen = look(api, &node, SystemClock.now(), MINUTE).await.unwrap();
+    assert!(seen.pods.keys().all(|name| name.namespace != "shop"), "{:?}", seen.pods.keys());
+    assert_eq!(api.uncordon(&node, &Whose::Of(operation.clone())).await.unwrap(), Uncordoned::Done);
+}
+
+/// What the real server says, and what we make of it.
+async fn answers(api: &ClusterApi, cluster: &ControlPlane) {
+    let available = Condition::DeploymentAvailable { namespace: "shop".into(), name: "cart".into() };
+    api.wait_until(&available, MINUTE, &mut super::silent()).await.unwrap();
+    status(api, "cart", |budget| budget.allowed == 1).await;
+    let (name, pod) = a_pod(api).await;
+    let uid = pod.metadata.uid.unwrap();
+    assert_eq!(api.evict(&shop("nobody"), &uid).await, Outcome::Gone);
+    assert_eq!(api.evict(&name, "another").await, Outcome::Replaced);
+    assert_eq!(api.delete_pod(&name, "another").await, Outcome::Replaced);
+
+    api.apply(&budget("cart", 2)).await.unwrap();
+    status(api, "cart", |budget| budget.desired == 2).await;
+    let refused = api.evict(&name, &uid).await;
+    assert!(matches!(&refused, Outcome::NoRoom { said } if said.contains("needs 2")), "{refused:?}");
+
+    cluster.freeze_controllers();
+    api.apply(&budget("cart", 1)).await.unwrap();
+    let refused = api.evict(&name, &uid).await;
+    assert!(matches!(&refused, Outcome::NotObserved { .. }), "{refused:?}");
+    cluster.thaw_controllers();
+    status(api, "cart", |budget| budget.allowed == 1).await;
+
+    api.apply(&budget("second", 1)).await.unwrap();
+    status(api, "second", |budget| budget.desired == 1).await;
+    let refused = api.evict(&name, &uid).await;
+    assert!(matches!(&refused, Outcome::TwoBudgets { .. }), "{refused:?}");
+    let budgets = Api::<k8s_openapi::api::policy::v1::PodDisruptionBudget>::namespaced(api.client(), "shop");
+    budgets.delete("second", &DeleteParams::default()).await.unwrap();
+
+    let scheduler = cluster.api(Way::Direct, "scheduler.conf");
+    let refused = scheduler.evict(&name, &uid).await;
+    assert!(matches!(&refused, Outcome::Forbidden { said } if said.contains("pods/eviction")), "{refused:?}");
+    assert!(!scheduler.may(Permission::Evict).await.unwrap());
+    assert!(scheduler.may(Permission::WatchPods).await.unwrap() && api.may(Permission::Evict).await.unwrap());
+
+    closing(api).await;
+    denied(api, &name).await;
+    let about = ObjectRef::namespaced("v1", "Pod", "shop", &name.name);
+    api.remark(&about, "DrainConsent", "as was agreed").await.unwrap();
+    let events = Api::<k8s_openapi::api::core::v1::Event>::namespaced(api.client(), "shop");
+    let events = events.list(&Default::default()).await.unwrap();
+    assert!(events.items.iter().any(|event| event.reason.as_deref() == Some("DrainConsent")));
+}
+
+/// A namespace that goes and cannot, because a finalizer holds its pod.
+async fn closing(api: &ClusterApi) {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "held", "namespace": "leaving", "finalizers": ["kubewright.dev/test"] },
+        "spec": { "nodeName": "w1", "containers": [{ "name": "held", "image": "held" }] },
+    });
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "leaving" } });
+    apply_all(api, &[namespace, pod]).await.unwrap();
+    let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(api.client());
+    let uid = Api::<Pod>::namespaced(api.client(), "leaving").get("held").await.unwrap().metadata.uid.unwrap();
+    namespaces.delete("leaving", &DeleteParams::default()).await.unwrap();
+    let outcome = api.evict(&Name::new("leaving", "held"), &uid).await;
+    assert_eq!(outcome, Outcome::Closing);
+}
+
+/// Admission that says no. It takes effect a moment after it was written, and nothing tells when; the eviction asked for
+/// meanwhile is of another pod of that name, which none is.
+async fn denied(api: &ClusterApi, name: &Name) {
+    let kind = "admissionregistration.k8s.io/v1";
+    let policy = json!({
+        "apiVersion": kind, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": "no-evictions" },
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"],
+            }] },
+            "validations": [{ "expression": "false", "message": "zone b is down" }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": kind, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": "no-evictions" },
+        "spec": { "policyName": "no-evictions", "validationActions": ["Deny"] },
+    });
+    apply_all(api, &[policy, binding]).await.unwrap();
+    let deadline = tokio::time::Instant::now() + MINUTE;
+    loop {
+        match api.evict(name, "another").await {
+            Outcome::Denied { said } => {
+                assert!(said.contains("zone b is down"), "{said}");
+                return;
+            }
+            Outcome::Replaced => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the policy never took effect");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
