@@ -123,7 +123,10 @@ impl Outcome {
             Some(_) if webhook => Self::Denied { said },
             Some(_) if cause(TERMINATING).is_some() => Self::Closing,
             Some(404) => Self::Gone,
-            Some(409) if said.contains("UID in precondition") || said.contains("uid in precondition") => Self::Replaced,
+            // An eviction and a deletion say it in different words.
+            Some(409) if said.contains("UID in the precondition") || said.contains("UID in precondition") => {
+                Self::Replaced
+            }
             Some(409) => Self::Conflict,
             Some(429) => match cause(BUDGET) {
                 // The API server sends a time only where the controller has to catch up first.
@@ -220,6 +223,8 @@ mod tests {
     #[test]
     fn a_name_that_was_taken_over_is_told_from_a_race() {
         let said = "Precondition failed: UID in precondition: a, UID in object meta: b";
+        assert_eq!(answer(409, said, &[], None), Outcome::Replaced);
+        let said = "Operation cannot be fulfilled on Pod \"a\": the UID in the precondition (x) does not match the UID in record (y)";
         assert_eq!(answer(409, said, &[], None), Outcome::Replaced);
         assert_eq!(answer(409, "the object has been modified", &[], None), Outcome::Conflict);
         assert_eq!(answer(504, "couldn't update budget in time", &[], None), Outcome::Conflict);
