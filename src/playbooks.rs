@@ -28,6 +28,7 @@ pub const UNIT_STATE: &str = include_str!("../playbooks/common/unit-state.sh");
 pub const FACTS: &str = concat!(
     include_str!("../playbooks/common/facts/say.sh"),
     include_str!("../playbooks/common/facts/questions.sh"),
+    include_str!("../playbooks/common/facts/fitness.sh"),
     include_str!("../playbooks/common/facts/system.sh"),
     include_str!("../playbooks/common/facts/network.sh"),
     include_str!("../playbooks/common/facts/kubernetes.sh"),

@@ -8,14 +8,14 @@ use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::pins::{Item, Pinned, Pins};
 use kubewright_core::plan::{Artefact, ArtefactKind, ClusterState, EtcdStart, FileSet, Image, Preparation};
 use kubewright_core::planner::{Desired, DesiredFile, DesiredHost};
-use kubewright_core::spec::{Host, Spec};
+use kubewright_core::spec::{EndpointMode, Host, Role, Spec};
 use kubewright_manifests::artefacts::{self, Install};
 use kubewright_manifests::static_pods::static_pods;
 use kubewright_manifests::{Arch, RenderedFile, cluster_objects, containerd, kubelet, layout, node_local};
 use sha2::{Digest, Sha256};
 
 use crate::digests::{self, Digests, Told};
-use crate::facts::{ChecksumQuestion, ImageQuestion, Questions};
+use crate::facts::{ChecksumQuestion, FitnessQuestion, ImageQuestion, Questions};
 
 /// Debian packages that a node's own tools and kube-proxy's and the CNI's rules need (kubeadm's preflight list, and
 /// curl with certificates for downloads).
@@ -47,6 +47,8 @@ pub fn questions(spec: &Spec, arch: Arch, pins: Option<&Pins>) -> Questions {
             questions.images.push(ImageQuestion { reference, pinned, registries });
         }
     }
+    // Nobody who leaves digests alone is about to build.
+    questions.fitness = pins.map(|_| fitness(spec));
     questions.files.sort();
     questions.files.dedup();
     questions.checksums.sort();
@@ -54,6 +56,15 @@ pub fn questions(spec: &Spec, arch: Arch, pins: Option<&Pins>) -> Questions {
     questions.images.sort_by(|one, other| one.reference.cmp(&other.reference));
     questions.images.dedup_by(|one, other| one.reference == other.reference);
     questions
+}
+
+/// What to find out about machines that nothing was built on yet.
+fn fitness(spec: &Spec) -> FitnessQuestion {
+    let endpoint = spec.endpoint.address.clone().filter(|_| spec.endpoint.mode == EndpointMode::External);
+    FitnessQuestion {
+        etcd_members: spec.with_role(Role::Etcd).map(|host| host.name.clone()).collect(),
+        names: endpoint.into_iter().collect(),
+    }
 }
 
 fn program(artefact: &artefacts::Artefact, arch: Arch) -> Item {

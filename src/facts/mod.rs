@@ -23,6 +23,17 @@ pub struct Questions {
     /// No program is started to tell its version or its images. Guards need neither, and the Go programs among them take
     /// a fifth of a second of processor time each, before every step on every host.
     pub without_programs: bool,
+    /// Whether each can become a node, where nothing was built on it.
+    pub fitness: Option<FitnessQuestion>,
+}
+
+/// What to find out about machines that nothing was built on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FitnessQuestion {
+    /// Hosts that are to run an etcd member: their disks are measured.
+    pub etcd_members: Vec<HostName>,
+    /// Names that each has to know.
+    pub names: Vec<String>,
 }
 
 /// A published checksum.
@@ -51,6 +62,7 @@ impl Questions {
         Self { without_programs: true, ..Self::default() }
     }
 
+    /// What all hosts are asked.
     fn script(&self) -> Script {
         let checksum = |question: &ChecksumQuestion| match &question.installed {
             Some((name, sha256)) => format!("{} {name} {sha256}", question.url),
@@ -67,12 +79,22 @@ impl Questions {
             .value("FILES", self.files.join("\n"))
             .value("PROGRAMS", if self.without_programs { "no" } else { "yes" })
     }
+
+    /// The same with what only this host is asked.
+    fn script_for(&self, host: &HostName, common: &Script) -> Script {
+        let Some(question) = &self.fitness else { return common.clone() };
+        let fsync = if question.etcd_members.contains(host) { "yes" } else { "no" };
+        common.clone().value("FITNESS", "yes").value("FSYNC", fsync).value("NAMES", question.names.join(" "))
+    }
 }
 
 /// Asks all hosts at once. A host that does not answer is unreadable, with the reason; the others are reported.
 pub async fn gather(hosts: &dyn Hosts, names: &[HostName], questions: &Questions) -> Facts {
     let script = questions.script();
-    let asked = names.iter().map(|name| async { (name.clone(), ask(hosts, name, &script).await) });
+    let asked = names.iter().map(|name| async {
+        let script = questions.script_for(name, &script);
+        (name.clone(), ask(hosts, name, &script).await)
+    });
     Facts { hosts: join_all(asked).await.into_iter().collect(), ..Facts::default() }
 }
 
@@ -110,4 +132,23 @@ fn unreadable(error: &HostError) -> Fact<HostFacts> {
         HostError::Fenced { .. } | HostError::Value { .. } => error.to_string(),
     };
     Fact::Unreadable { why, hint: error.hint().map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_etcd_members_have_their_disks_measured_and_only_when_it_is_asked() {
+        let mut questions = Questions::default();
+        let asked = |questions: &Questions, host: &str| {
+            let script = questions.script_for(&host.into(), &questions.script());
+            ["FITNESS", "FSYNC", "NAMES"].map(|name| script.values.get(name).cloned().unwrap_or_default())
+        };
+        assert_eq!(asked(&questions, "cp1"), ["", "", ""]);
+        questions.fitness =
+            Some(FitnessQuestion { etcd_members: vec!["cp1".into()], names: vec!["api".into(), "b".into()] });
+        assert_eq!(asked(&questions, "cp1"), ["yes", "yes", "api b"]);
+        assert_eq!(asked(&questions, "w1"), ["yes", "no", "api b"]);
+    }
 }

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Fact;
 use super::lock::Lock;
+use super::{Fact, Fitness};
 use crate::ids::OperationId;
 use crate::spec::Role;
 
@@ -42,7 +42,7 @@ pub struct HostFacts {
     pub swap: Fact<Vec<String>>,
     /// Its clock against ours.
     pub clock: Fact<Clock>,
-    /// Room by folder: `/var/lib`, `/usr/local`, `/etc`.
+    /// Room by folder: `/var/lib`, `/usr/local`, `/etc`, and those below them that may be disks of their own.
     pub space: Fact<BTreeMap<String, Space>>,
     /// Addresses of its interfaces, loopback left out.
     pub addresses: Fact<Vec<Address>>,
@@ -52,7 +52,7 @@ pub struct HostFacts {
     pub sudo_user: Fact<String>,
     /// Process that holds the package manager's lock; absent when it is free.
     pub package_lock: Fact<String>,
-    /// Kubernetes' TCP ports that something listens on, with the process's name where it can be seen.
+    /// TCP ports that something listens on, with the process's name where it can be seen.
     pub listening: Fact<BTreeMap<u16, String>>,
     /// Whether systemd-resolved serves the host's DNS, so that pods need its real upstream file.
     pub systemd_resolved: Fact<bool>,
@@ -84,6 +84,8 @@ pub struct HostFacts {
     pub checksums: BTreeMap<String, Fact<String>>,
     /// Digests of the images that were asked for, by reference, as the registry told the host.
     pub image_digests: BTreeMap<String, Fact<String>>,
+    /// Whether it can become a node; absent where something was built on it, or nobody asked.
+    pub fitness: Fact<Fitness>,
 }
 
 /// An operating system, from os-release.
@@ -181,6 +183,12 @@ pub struct Space {
     pub free_bytes: u64,
     /// Files that may still be made; absent where the file system has no such limit.
     pub free_inodes: Option<u64>,
+    /// Its size; absent in facts of earlier versions.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
+    /// Files that it can hold; absent where there is no such limit, and in facts of earlier versions.
+    #[serde(default)]
+    pub total_inodes: Option<u64>,
 }
 
 /// An address of an interface.

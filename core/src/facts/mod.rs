@@ -3,9 +3,11 @@
 
 mod cluster;
 pub mod etcd;
+mod fitness;
 mod host;
 pub mod lock;
 mod parse;
+pub mod sample;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,7 @@ use self::etcd::EtcdFacts;
 use crate::ids::HostName;
 
 pub use cluster::{ClusterFacts, NodeFacts};
+pub use fitness::{Fitness, FsyncLatency, Module, Mount, Proxy, Route, Sysctl, Trace};
 pub use host::{Address, Clock, HostFacts, HostRecord, Os, OsFamily, Space, UnitFacts};
 pub use parse::{BadAnswer, Exchange};
 

@@ -11,6 +11,8 @@
 //! A key may carry a name behind a slash: `version/kubelet`. What a host does not state stays unreadable; the last
 //! statement is `. facts`, so that half an answer is noticed.
 
+mod fitness;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -134,6 +136,7 @@ impl<'a> Answer<'a> {
             checksums: self
                 .named("checksum", |key| self.list(key, |item| Ok(item.to_owned())).map(|lines| lines.join("\n"))),
             image_digests: self.named("image-digest", |key| self.text(key)),
+            fitness: self.read("fitness", |_| Ok(())).map(|()| self.fitness()),
         }
     }
 
@@ -231,18 +234,20 @@ fn os(text: &str) -> Result<Os, String> {
     Ok(Os { family: OsFamily::of(&id, &like), id, version, name })
 }
 
-/// `path free-blocks block-size free-inodes inodes`; file systems without a limit for inodes say 0.
+/// `path free-blocks block-size free-inodes inodes blocks`; file systems without a limit for inodes say 0.
 fn space(item: &str) -> Result<(String, Space), String> {
     let mut words = item.split(' ');
     let mut read = || -> Option<(String, Space)> {
         let path = words.next()?.to_owned();
-        let (blocks, size, inodes): (u64, u64, u64) =
-            (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let inodes_in_all: u64 = words.next()?.parse().ok()?;
-        Some((
-            path,
-            Space { free_bytes: blocks.saturating_mul(size), free_inodes: (inodes_in_all > 0).then_some(inodes) },
-        ))
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (free_blocks, size, free_inodes, inodes, blocks) = (number()?, number()?, number()?, number()?, number()?);
+        let room = Space {
+            free_bytes: free_blocks.saturating_mul(size),
+            free_inodes: (inodes > 0).then_some(free_inodes),
+            total_bytes: Some(blocks.saturating_mul(size)),
+            total_inodes: (inodes > 0).then_some(inodes),
+        };
+        Some((path, room))
     };
     read().ok_or_else(|| bad("the room of a file system", item))
 }
@@ -286,7 +291,7 @@ mod tests {
         Exchange { sent: Timestamp::from_second(100).unwrap(), received: Timestamp::from_second(101).unwrap() }
     }
 
-    fn parse(text: &str) -> HostFacts {
+    pub(super) fn parse(text: &str) -> HostFacts {
         HostFacts::parse(&format!("{text}\n. facts\n"), exchange()).unwrap()
     }
 
@@ -294,7 +299,7 @@ mod tests {
     fn every_kind_of_statement() {
         let facts = parse(
             "= hostname cp1\n= os debian|12||Debian GNU/Linux 12 (bookworm)\n= memory-kib 2\n- container\n! package-lock no /proc/locks\n\
-             + swap /dev/sda2\n. swap\n. address\n+ space /var/lib 10 4096 7 100\n. space\n= version/kubelet v1.35.4\n- version/runc\n\
+             + swap /dev/sda2\n. swap\n. address\n+ space /var/lib 10 4096 7 100 20\n. space\n= version/kubelet v1.35.4\n- version/runc\n\
              + file abc /etc/x y\n. file\n= unit/kubelet active running enabled\n= etcd-data false\n\
              + checksum/https://x/a.sha256 one\n+ checksum/https://x/a.sha256 two\n. checksum/https://x/a.sha256\n! image-digest/r/i:1 HTTP 404\n\
              + lock 3\n. lock\n+ listening 6443 kube-apiserver\n. listening\n+ image sha256:1 r/i:1",
@@ -307,7 +312,9 @@ mod tests {
         assert_eq!(facts.package_lock.why(), Some("no /proc/locks"));
         assert_eq!(facts.swap.known().unwrap(), &["/dev/sda2"]);
         assert_eq!(facts.addresses.known().unwrap(), &[]);
-        assert_eq!(facts.space.known().unwrap()["/var/lib"], Space { free_bytes: 40960, free_inodes: Some(7) });
+        let room = Space { free_bytes: 40960, free_inodes: Some(7), total_bytes: Some(81920), total_inodes: Some(100) };
+        assert_eq!(facts.space.known().unwrap()["/var/lib"], room);
+        assert!(facts.fitness.why().is_some(), "nobody told of it");
         assert_eq!(facts.versions["kubelet"].known().unwrap(), "v1.35.4");
         assert!(facts.versions["runc"].is_absent());
         assert_eq!(facts.files.known().unwrap()["/etc/x y"], "abc");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kubewright_core::facts::{Fact, Facts, HostFacts, HostRecord};
+use kubewright_core::facts::{Fact, Facts, HostFacts, HostRecord, sample};
 use kubewright_core::finding::Severity;
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::Plan;
@@ -41,7 +41,7 @@ fn workers_go_before_control_planes() {
 #[test]
 fn bare_hosts_have_nothing_to_take_apart() {
     let spec = spec(1, 1);
-    let hosts = spec.hosts.iter().map(|host| (host.name.clone(), known(bare(&host.name)))).collect();
+    let hosts = spec.hosts.iter().map(|host| (host.name.clone(), known(sample::bare(host)))).collect();
     let bare = Facts { hosts, ..Facts::default() };
     assert_eq!(reset(&spec, &bare, None), Outcome::Nothing { findings: Vec::new() });
 }

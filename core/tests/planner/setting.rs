@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use kubewright_core::facts::{Fact, Facts, HostFacts, HostRecord, Os, OsFamily};
+use kubewright_core::facts::sample;
+pub use kubewright_core::facts::sample::known;
+use kubewright_core::facts::{Facts, HostFacts, HostRecord};
+use kubewright_core::finding::{Finding, Severity};
 use kubewright_core::ids::{HostName, StepId};
 use kubewright_core::journal::{self, Event, Status};
 use kubewright_core::plan::{Plan, Step};
@@ -19,7 +21,7 @@ pub const TOKEN: &str = "lab-0123";
 pub fn part(host: &Host) -> HostFacts {
     let record =
         HostRecord { cluster: "lab".into(), operation: "0ld".into(), roles: host.roles.clone(), settled: true };
-    HostFacts { record: known(record), etcd_token: known(TOKEN.into()), ..bare(&host.name) }
+    HostFacts { record: known(record), etcd_token: known(TOKEN.into()), ..sample::bare(host) }
 }
 
 pub fn spec(control_planes: usize, workers: usize) -> Spec {
@@ -38,24 +40,12 @@ pub fn spec(control_planes: usize, workers: usize) -> Spec {
     reading.spec.unwrap_or_else(|| panic!("{:#?}", reading.findings))
 }
 
-pub fn known<T>(value: T) -> Fact<T> {
-    Fact::Known { value, at: Timestamp::UNIX_EPOCH }
-}
-
 pub fn bare(name: &HostName) -> HostFacts {
-    HostFacts {
-        machine_id: known(format!("id-of-{name}")),
-        os: known(Os { id: "debian".into(), version: "12".into(), family: OsFamily::Debian, name: "Debian 12".into() }),
-        architecture: known("x86_64".into()),
-        etcd_data: known(false),
-        record: Fact::Absent,
-        ca_fingerprint: Fact::Absent,
-        ..HostFacts::default()
-    }
+    sample::bare(spec(5, 9).host(name).expect("a host of any setting"))
 }
 
 pub fn facts(spec: &Spec) -> Facts {
-    let hosts = spec.hosts.iter().map(|host| (host.name.clone(), known(bare(&host.name)))).collect();
+    let hosts = spec.hosts.iter().map(|host| (host.name.clone(), known(sample::bare(host)))).collect();
     Facts { hosts, ..Facts::default() }
 }
 
@@ -81,9 +71,11 @@ pub fn plan(control_planes: usize, workers: usize) -> Plan {
     }
 }
 
+/// Codes of what stands in the way; what is only worth a line is left out.
 pub fn codes(outcome: &Outcome) -> Vec<&str> {
+    let counts = |finding: &&Finding| finding.severity != Severity::Info;
     match outcome {
-        Outcome::Blocked { findings } => findings.iter().map(|finding| finding.code.as_str()).collect(),
+        Outcome::Blocked { findings } => findings.iter().filter(counts).map(|finding| finding.code.as_str()).collect(),
         other => panic!("{other:#?}"),
     }
 }

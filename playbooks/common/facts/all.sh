@@ -1,6 +1,6 @@
 # Task: tells everything that kubewright knows of a host, in one answer. Changes nothing; its notes are in memory and
 # go away with it.
-# Parts before it: say.sh questions.sh system.sh network.sh kubernetes.sh ours.sh
+# Parts before it: say.sh questions.sh fitness.sh system.sh network.sh kubernetes.sh ours.sh
 clock() {
 	known "clock-$1" "$(date +%s%N)"
 }
@@ -8,11 +8,13 @@ clock() {
 clock began
 answers=$(mktemp -d /run/kubewright-facts.XXXXXX) || exit 98
 trap 'rm -rf "$answers"' EXIT
+fitness_asked
 ask_all
 system
 network
 kubernetes
 ours
+fitness_seen
 wait
 cat "$answers"/[0-9]* 2>/dev/null
 clock ended

@@ -2,9 +2,6 @@
 #
 # Part: addresses, routes and ports.
 
-# What Kubernetes listens on: API server, etcd, scheduler, controller-manager, kubelet, kube-proxy.
-PORTS=' 6443 2379 2380 2381 10248 10249 10250 10256 10257 10259 '
-
 addresses() {
 	if list=$(ip -o addr show 2>&1); then
 		printf '%s\n' "$list" >"$answers/addresses"
@@ -35,22 +32,24 @@ default_interface() {
 	absent default-interface
 }
 
+# sockets KEY: standard input is ss's list; each port with the process that has it, where that can be seen.
+sockets() {
+	while read -r _ _ _ local _ process; do
+		[ -n "$local" ] || continue
+		process=${process#*\"}
+		item "$1" "${local##*:} ${process%%\"*}"
+	done
+	end_of "$1"
+}
+
 listening() {
 	if ! list=$(ss -Hltnp 2>&1); then
 		unreadable listening "$list"
 		return
 	fi
-	printf '%s\n' "$list" >"$answers/sockets"
-	while read -r _ _ _ local _ process; do
-		port=${local##*:}
-		case $PORTS in
-		*" $port "*)
-			process=${process#*\"}
-			item listening "$port ${process%%\"*}"
-			;;
-		esac
-	done <"$answers/sockets"
-	end_of listening
+	sockets listening <<LINES
+$list
+LINES
 }
 
 network() {

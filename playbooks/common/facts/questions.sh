@@ -20,6 +20,8 @@ PATIENCE=20
 
 ACCEPT='Accept: application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json'
 
+asked=0
+
 # ask COMMAND...: runs it in the background, its statements in a file.
 ask() {
 	asked=$((asked + 1))
@@ -183,11 +185,12 @@ LINES
 ask_all() {
 	[ "${PROGRAMS:-}" != no ] || return 0
 	# Its answers are in files of their own, and so are those of what it asks in turn, from 1000 on.
+	begun=$asked
 	asked=1000
 	# That it is absent is answer enough.
 	if command -v curl >/dev/null; then curl_is_here=yes; else curl_is_here=no; fi
 	images >"$answers/0" 2>/dev/null &
-	asked=0
+	asked=$begun
 	for program in kubelet containerd runc crictl curl; do
 		ask version "$program"
 	done

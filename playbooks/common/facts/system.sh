@@ -41,8 +41,9 @@ swap() {
 
 # One stat for the cgroup hierarchy and for the room that we need.
 file_systems() {
-	stat -f -c '%n %a %S %d %c %T' /sys/fs/cgroup /var/lib /usr/local /etc 2>/dev/null >"$answers/room"
-	while read -r path free size inodes all kind; do
+	stat -f -c '%n %a %S %d %c %b %T' /sys/fs/cgroup /var/lib /usr/local /etc /opt \
+		/var/lib/containerd /var/lib/etcd /var/lib/kubelet 2>/dev/null >"$answers/room"
+	while read -r path free size inodes all blocks kind; do
 		case $path in
 		/sys/fs/cgroup)
 			case $kind in
@@ -51,7 +52,7 @@ file_systems() {
 			*) unreadable cgroup "/sys/fs/cgroup is a $kind" ;;
 			esac
 			;;
-		*) item space "$path $free $size $inodes $all" ;;
+		*) item space "$path $free $size $inodes $all $blocks" ;;
 		esac
 	done <"$answers/room"
 	end_of space

@@ -279,7 +279,7 @@ impl Machine {
         let mut text = format!(
             "= hostname {name}\n= machine-id {name}\n= boot-id {name}-{boots}\n- sudo-user\n\
              = os debian|12||Debian GNU/Linux 12 (bookworm)\n= architecture x86_64\n= kernel 6.1.0\n= cpus 2\n\
-             = memory-kib 4194304\n. swap\n= cgroup 2\n- vm\n- container\n- package-lock\n. address\n= default-interface eth0\n\
+             = memory-kib 4194304\n. swap\n= cgroup 2\n- vm\n- container\n- package-lock\n! address a machine in memory has none\n- fitness\n= default-interface eth0\n\
              . listening\n= systemd-resolved false\n. artefact\n. image\n- ca-fingerprint\n= etcd-data false\n",
             name = self.name,
             boots = self.boots
@@ -289,7 +289,7 @@ impl Machine {
             text.push('\n');
         };
         for path in ["/etc", "/usr/local", "/var/lib"] {
-            say(format!("+ space {path} 10000000 4096 1000000 2000000"));
+            say(format!("+ space {path} 10000000 4096 1000000 2000000 20000000"));
         }
         say(". space".to_owned());
         for program in ["containerd", "crictl", "kubelet", "runc"] {

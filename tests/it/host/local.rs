@@ -1,7 +1,10 @@
 //! This machine as a host: the same conversation without a connection.
 
+use jiff::Timestamp;
 use kubewright::host::local::LocalHost;
+use kubewright::playbooks;
 use kubewright::ports::{Host, HostError, Script, quiet};
+use kubewright_core::facts::{Exchange, HostFacts};
 
 use super::sshd::{name, possible};
 
@@ -45,4 +48,35 @@ async fn a_shell_that_is_killed_has_no_answer() {
     let host = LocalHost::new(name(), None);
     let error = host.run(&Script::new("test.sh", "kill -9 $$"), &mut quiet()).await.unwrap_err();
     assert!(matches!(&error, HostError::Lost { reason, .. } if reason.contains("was ended")), "{error}");
+}
+
+/// The questions of planning, put to a real machine whatever it is: answered in time, and nothing is left of the measuring.
+#[tokio::test]
+async fn this_machine_tells_whether_it_can_become_a_node() {
+    if !possible() {
+        return;
+    }
+    let host = LocalHost::new(name(), None);
+    let script = Script::new("common/facts.sh", playbooks::FACTS)
+        .value("FITNESS", "yes")
+        .value("FSYNC", "yes")
+        .value("NAMES", "localhost no-such-name.invalid");
+    let sent = Timestamp::now();
+    let output = host.run(&script, &mut quiet()).await.unwrap();
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let received = Timestamp::now();
+    let facts = HostFacts::parse(&output.stdout, Exchange { sent, received }).unwrap();
+    let fitness = facts.fitness.known().expect("nothing was built here");
+    assert!(fitness.sysctls.known().unwrap().contains_key("net.ipv4.ip_forward"), "{:?}", fitness.sysctls);
+    for folder in ["/etc", "/opt", "/usr/local", "/var/lib", "/var/lib/etcd"] {
+        assert!(!fitness.mounts.known().unwrap()[folder].kind.is_empty(), "{folder}");
+    }
+    assert!(!fitness.cgroup_controllers.known().unwrap().is_empty());
+    assert!(fitness.names["localhost"].known().is_some_and(|addresses| !addresses.is_empty()));
+    assert!(fitness.names["no-such-name.invalid"].known().is_none());
+    let latency = fitness.fsync.known().unwrap();
+    assert!(latency.writes > 0 && latency.median_us <= latency.p99_us && latency.p99_us <= latency.worst_us);
+    let left = std::fs::read_dir("/var/lib").unwrap().flatten().map(|entry| entry.file_name());
+    assert_eq!(left.filter(|name| name.to_string_lossy().contains("kubewright-fsync")).count(), 0);
+    eprintln!("facts with fitness after {:.0} ms: {latency:?}", received.duration_since(sent).as_millis());
 }

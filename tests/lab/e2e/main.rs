@@ -7,5 +7,6 @@ mod converge;
 mod drain;
 mod etcd;
 mod operator;
+mod preflight;
 mod projection;
 mod scenarios;

@@ -18,7 +18,7 @@ use super::converge;
 use super::drain;
 use super::etcd;
 use super::operator::{Operator, Watched, does, is_done, records};
-use super::projection;
+use super::{preflight, projection};
 
 const VERSION: &str = "1.35.4";
 
@@ -82,6 +82,7 @@ fn a_real_cluster_is_built_and_survives_every_kill() {
 
     let bench = Bench::raise();
     told("five bare hosts are up");
+    preflight::tells_everything_at_once(&bench.lab, &bench.spec, &told);
     let undisturbed = builds_in_one_go(&bench, &told);
     drop(bench);
 

@@ -2,8 +2,18 @@
 
 mod clocks;
 mod cluster;
+mod dns;
+mod eviction;
+mod fitness;
+mod hostname;
+mod kernel;
 mod machine;
+mod network;
 mod owner;
+mod packages;
+mod storage;
+mod tenants;
+mod unseen;
 
 use super::Input;
 use super::difference::Differences;
@@ -30,6 +40,8 @@ pub(super) fn findings(input: Input<'_>, only: Option<&[HostName]>, differences:
         }
     }
     owner::one_identity_each(input, &mut findings);
+    network::one_address_each(input, &mut findings);
+    hostname::findings(input, &mut findings);
     clocks::agree(input, &mut findings);
     cluster::stands_in_the_way(input, differences, &mut findings);
     findings.sort();
@@ -55,12 +67,16 @@ fn warns(host: &Host, code: &str, text: impl Into<String>) -> Finding {
     about(host, Severity::Warns, code, text)
 }
 
+fn tells(host: &Host, code: &str, text: impl Into<String>) -> Finding {
+    about(host, Severity::Info, code, text)
+}
+
 fn one_host(input: Input<'_>, host: &Host, seen: &HostFacts, findings: &mut Vec<Finding>) {
     findings.extend(machine::system(host, seen));
     findings.extend(owner::identity(host, seen));
     findings.extend(owner::record(input, host, seen));
     if is_bare(seen) {
         findings.extend(owner::leftovers(host, seen));
-        findings.extend(machine::fitness(input, host, seen));
+        findings.extend(fitness::findings(input, host, seen));
     }
 }
