@@ -16,6 +16,11 @@ pub enum Intent {
         /// Which; all of the spec's where the cluster goes as a whole.
         hosts: Vec<HostName>,
     },
+    /// Take a node out of the cluster, its host apart.
+    RemoveNode {
+        /// Which.
+        node: HostName,
+    },
     /// Keep new pods away from a node.
     Cordon {
         /// Which.
@@ -38,7 +43,9 @@ impl Intent {
     pub fn node(&self) -> Option<&HostName> {
         match self {
             Self::Bootstrap | Self::Converge | Self::Reset { .. } => None,
-            Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => Some(node),
+            Self::RemoveNode { node } | Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => {
+                Some(node)
+            }
         }
     }
 }

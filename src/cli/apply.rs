@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kubewright_core::facts::Facts;
+use kubewright_core::ids::HostName;
 use kubewright_core::plan;
 use kubewright_core::planner::{Outcome, Request};
 
@@ -38,49 +39,78 @@ struct Ready {
     pinning: Option<Pinning>,
 }
 
+/// What of a spec is to become so, by which command.
+pub(super) struct Wish<'a> {
+    /// The spec.
+    pub file: &'a Path,
+    /// The only hosts that may be changed, where some were named.
+    pub only: Option<Vec<HostName>>,
+    /// The command that was given.
+    pub command: &'a str,
+    /// Codes of findings that were agreed to.
+    pub consent: &'a [String],
+}
+
 impl Apply {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        possible(world, world.yes, "whether to run the plan", "--yes", "kubewright plan")?;
-        let Ready { plan, facts, hosts, pinning } = match &self.plan {
-            Some(path) => saved(world, path).await?,
-            None => match self.planned(world).await? {
-                Some(ready) => ready,
-                None => return Ok(ExitCode::NothingToDo),
-            },
+        let Some(path) = &self.plan else {
+            let command = format!("kubewright apply -f {}", self.file.display());
+            let wish = Wish { file: &self.file, only: None, command: &command, consent: &self.consent };
+            return carry_out(world, wish).await;
         };
-        consented(&plan, &self.consent)?;
-        match asked(world)? {
-            Approval::Given => {}
-            Approval::Refused => {
-                report::note("nothing was changed");
-                return Ok(ExitCode::ChangesPending);
-            }
-        }
-        // Before anything is done, so that nothing is ever installed that the next run could not be compared with.
-        pinning.iter().try_for_each(Pinning::keep)?;
-        let operation = world.operations.create(&plan, &facts)?;
-        run::run(world, operation, hosts, false).await
+        runnable(world)?;
+        let ready = saved(world, path).await?;
+        run_it(world, ready, &self.consent).await
     }
+}
 
-    /// The plan for the spec, shown; `None` where there is nothing to do.
-    async fn planned(&self, world: &World) -> Result<Option<Ready>, Error> {
-        let planned = planning::plan(world, &self.file, &Request::Apply { only: None }).await?;
-        match planned.outcome {
-            Outcome::Blocked { findings } => Err(Error::blocked(findings)),
-            Outcome::Nothing { findings } => {
-                planned.pinning.iter().try_for_each(Pinning::keep)?;
-                super::plan::nothing(world, &format!("{} is as the spec says", planned.loaded.spec.name), &findings)?;
-                Ok(None)
+/// Plans, shows, asks, runs.
+pub(super) async fn carry_out(world: &World, wish: Wish<'_>) -> Result<ExitCode, Error> {
+    runnable(world)?;
+    let consent = wish.consent;
+    match planned(world, wish).await? {
+        Some(ready) => run_it(world, ready, consent).await,
+        None => Ok(ExitCode::NothingToDo),
+    }
+}
+
+fn runnable(world: &World) -> Result<(), Error> {
+    possible(world, world.yes, "whether to run the plan", "--yes", "kubewright plan")
+}
+
+async fn run_it(world: &World, ready: Ready, consent: &[String]) -> Result<ExitCode, Error> {
+    let Ready { plan, facts, hosts, pinning } = ready;
+    consented(&plan, consent)?;
+    match asked(world)? {
+        Approval::Given => {}
+        Approval::Refused => {
+            report::note("nothing was changed");
+            return Ok(ExitCode::ChangesPending);
+        }
+    }
+    // Before anything is done, so that nothing is ever installed that the next run could not be compared with.
+    pinning.iter().try_for_each(Pinning::keep)?;
+    let operation = world.operations.create(&plan, &facts)?;
+    run::run(world, operation, hosts, false).await
+}
+
+/// The plan for the spec, shown; `None` where there is nothing to do.
+async fn planned(world: &World, wish: Wish<'_>) -> Result<Option<Ready>, Error> {
+    let planned = planning::plan(world, wish.file, &Request::Apply { only: wish.only }).await?;
+    match planned.outcome {
+        Outcome::Blocked { findings } => Err(Error::blocked(findings)),
+        Outcome::Nothing { findings } => {
+            planned.pinning.iter().try_for_each(Pinning::keep)?;
+            super::plan::nothing(world, &format!("{} is as the spec says", planned.loaded.spec.name), &findings)?;
+            Ok(None)
+        }
+        Outcome::Plan(plan) => {
+            if !world.json {
+                let around = report::plan::Around { facts: Some(planned.seeing), run: wish.command, steps: false };
+                report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
             }
-            Outcome::Plan(plan) => {
-                if !world.json {
-                    let run = format!("kubewright apply -f {}", self.file.display());
-                    let around = report::plan::Around { facts: Some(planned.seeing), run: &run, steps: false };
-                    report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
-                }
-                let planning::Planned { facts, hosts, pinning, .. } = planned;
-                Ok(Some(Ready { plan: *plan, facts, hosts, pinning }))
-            }
+            let planning::Planned { facts, hosts, pinning, .. } = planned;
+            Ok(Some(Ready { plan: *plan, facts, hosts, pinning }))
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `kubewright node`: one node of a running cluster. Each command looks, plans, and has the one executor run it.
 
+mod add;
 mod drain;
+mod remove;
 mod why;
 
 use std::collections::BTreeSet;
@@ -13,6 +15,7 @@ use futures::future::try_join_all;
 use kubewright_core::drain::{Permission, Policy, World as Observed};
 use kubewright_core::facts::Facts;
 use kubewright_core::ids::HostName;
+use kubewright_core::plan::Plan;
 use kubewright_core::planner::{Choices, Identity, NodeInput, Outcome, cordon, uncordon};
 use kubewright_core::spec::Spec;
 use secrecy::ExposeSecret;
@@ -35,6 +38,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Work on one node of the cluster
 #[derive(Debug, Subcommand)]
 pub enum Node {
+    Add(add::Add),
+    Remove(remove::Remove),
     Cordon(Cordon),
     Uncordon(Uncordon),
     Drain(drain::Drain),
@@ -72,6 +77,8 @@ pub struct Uncordon {
 impl Node {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         match self {
+            Self::Add(command) => command.run(world).await,
+            Self::Remove(command) => command.run(world).await,
             Self::Cordon(command) => {
                 let asked = Asked { verb: "cordon", choices: choices(Vec::new()), plan: cordon };
                 command.which.carry_out(world, asked).await
@@ -134,18 +141,8 @@ impl Which {
             Outcome::Plan(plan) => *plan,
         };
         let command = format!("kubewright node {} {} -f {}", asked.verb, seen.node, self.file.display());
-        if !world.json {
-            let around = Around { facts: Some(seen.took), run: &command, steps: false };
-            report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
-        }
         let consents: Vec<String> = asked.choices.consents.into_iter().collect();
-        consented(&plan, &consents)?;
-        if run_it(world)? == Approval::Refused {
-            report::note("nothing was changed");
-            return Ok(ExitCode::ChangesPending);
-        }
-        let operation = world.operations.create(&plan, &Facts::default())?;
-        run::run(world, operation, seen.hosts, false).await
+        carry_out_plan(world, plan, &Facts::default(), seen.hosts, seen.took, &command, &consents).await
     }
 
     /// Asks the API for the node, its pods and their budgets, and whether we may do what we are about to.
@@ -172,6 +169,29 @@ impl Which {
         let api = ClusterApi::over_ssh(&spec, hosts.clone(), &credentials)?;
         Ok((spec, node, hosts, api))
     }
+}
+
+/// Shows a plan, asks, runs it.
+async fn carry_out_plan(
+    world: &World,
+    plan: Plan,
+    facts: &Facts,
+    hosts: Arc<dyn Hosts>,
+    took: Duration,
+    command: &str,
+    consents: &[String],
+) -> Result<ExitCode, Error> {
+    if !world.json {
+        let around = Around { facts: Some(took), run: command, steps: false };
+        report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
+    }
+    consented(&plan, consents)?;
+    if run_it(world)? == Approval::Refused {
+        report::note("nothing was changed");
+        return Ok(ExitCode::ChangesPending);
+    }
+    let operation = world.operations.create(&plan, facts)?;
+    run::run(world, operation, hosts, false).await
 }
 
 /// The host of that name.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kubewright_core::facts::Facts;
+use kubewright_core::facts::{Fact, Facts};
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::pins::Pins;
 use kubewright_core::plan::hex;
@@ -15,7 +15,7 @@ use kubewright_manifests::Arch;
 use super::pin::LockFile;
 use super::world::{Loaded, World};
 use crate::error::Error;
-use crate::facts::{Questions, gather, gather_cluster, gather_etcd};
+use crate::facts::{Questions, awaits_member, gather, gather_cluster, gather_etcd};
 use crate::ports::{Clock, Hosts};
 use crate::{render, report};
 
@@ -132,10 +132,15 @@ pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>, pi
         let again = gather(hosts.as_ref(), &others, &render::questions(spec, Arch::Arm64, pins)).await;
         facts.hosts.extend(again.hosts);
     }
-    let (cluster, etcd) = tokio::join!(
-        gather_cluster(spec, hosts.clone(), &facts),
-        gather_etcd(spec, hosts.clone(), &facts, clock.clone()),
-    );
+    let etcd = async {
+        // Members matter where one is to come; everybody else need not wait for them.
+        if awaits_member(spec, &facts) {
+            gather_etcd(spec, hosts.clone(), &facts, clock.clone()).await
+        } else {
+            Fact::Absent
+        }
+    };
+    let (cluster, etcd) = tokio::join!(gather_cluster(spec, hosts.clone(), &facts), etcd);
     (facts.cluster, facts.etcd) = (cluster, etcd);
     facts
 }

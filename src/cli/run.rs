@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kubewright_core::ids::HostName;
 use kubewright_core::intent::Intent;
 use kubewright_core::journal::{self, Event};
-use kubewright_core::plan::Plan;
+use kubewright_core::plan::{Plan, StepKind, Target};
 use kubewright_core::progress::News;
 use kubewright_core::quorum::majority;
 use kubewright_core::summary;
@@ -94,8 +95,8 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     // The mirror writes its last line once nobody can send another.
     drop(hands);
     mirror.finish().await;
-    if let (Ok((End::Finished, _)), Intent::Reset { hosts: gone }) = (&outcome, &plan.intent) {
-        for note in reset::forget(hosts.as_ref(), gone, lock.fence).await {
+    if matches!(outcome, Ok((End::Finished, _))) {
+        for note in reset::forget(hosts.as_ref(), &gone(&plan), lock.fence).await {
             report::note(&format!("left behind: {note}"));
         }
     }
@@ -113,6 +114,16 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         }
         End::Broken(broken) => Err(explain(&broken, &story).details(details)),
     }
+}
+
+/// Hosts that are part of nothing any more once the plan is done.
+fn gone(plan: &Plan) -> Vec<HostName> {
+    let resets = plan.steps.iter().filter(|step| matches!(step.kind, StepKind::ResetHost { .. }));
+    let host = |target: &Target| match target {
+        Target::Host(name) => Some(name.clone()),
+        Target::Here | Target::Cluster => None,
+    };
+    resets.filter_map(|step| host(&step.target)).collect()
 }
 
 /// Drives the run with signals, heartbeat and notes around it; also what its journal tells in the end.

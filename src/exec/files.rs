@@ -26,7 +26,7 @@ pub async fn place(
     telling: Telling<'_>,
 ) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
-    let rendered = render::file_set(&hands.plan.spec, spec, which, etcd, hands.seen(&spec.name)?);
+    let rendered = render::file_set(&hands.plan.remaining(), spec, which, etcd, hands.seen(&spec.name)?);
     let mut files = Vec::new();
     if matches!(which, FileSet::All | FileSet::Etcd) {
         // The claim on the host stands first: whoever looks next knows whose the rest is.

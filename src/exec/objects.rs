@@ -65,7 +65,7 @@ async fn authority_certificate(hands: &Hands) -> Result<String, Failure> {
 /// # Errors
 /// [`Failure`]; what was applied stays and is found so by the next try.
 pub async fn apply(hands: &Hands, group: ObjectGroup, telling: Telling<'_>) -> Result<(), Failure> {
-    let spec = &hands.plan.spec;
+    let spec = &hands.plan.remaining();
     let api = connected(hands).await?;
     let objects = match group {
         ObjectGroup::Rbac => cluster_objects::rbac(),

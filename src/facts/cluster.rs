@@ -31,11 +31,10 @@ pub async fn gather_cluster(spec: &Spec, hosts: Arc<dyn Hosts>, facts: &Facts) -
     }
 }
 
-/// What etcd's members say, asked where a member is to come: where a host of the spec with that role is no part yet.
+/// What etcd's members say; absent as above.
 pub async fn gather_etcd(spec: &Spec, hosts: Arc<dyn Hosts>, facts: &Facts, clock: Arc<dyn Clock>) -> Fact<EtcdFacts> {
     let control_planes = standing(spec, facts);
-    let mut members = spec.with_role(Role::Etcd);
-    if control_planes.is_empty() || members.all(|host| control_planes.contains(&host.name)) {
+    if control_planes.is_empty() {
         return Fact::Absent;
     }
     let at = clock.now();
@@ -47,6 +46,12 @@ pub async fn gather_etcd(spec: &Spec, hosts: Arc<dyn Hosts>, facts: &Facts, cloc
         Ok(value) => Fact::Known { value, at },
         Err(error) => Fact::unreadable(error.to_string()),
     }
+}
+
+/// Whether a host of the spec with role etcd is no member yet.
+pub fn awaits_member(spec: &Spec, facts: &Facts) -> bool {
+    let control_planes = standing(spec, facts);
+    spec.with_role(Role::Etcd).any(|host| !control_planes.contains(&host.name))
 }
 
 /// The control planes that are a finished part of the spec's cluster.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kubewright_core::facts::{Exchange, Fact, Facts, HostFacts};
 use kubewright_core::ids::HostName;
 
-pub use self::cluster::{gather_cluster, gather_etcd};
+pub use self::cluster::{awaits_member, gather_cluster, gather_etcd};
 use crate::playbooks;
 use crate::ports::{HostError, Hosts, Script, quiet};
 

@@ -51,6 +51,9 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
         Intent::Cordon { .. } => &[&drain, &uncordon],
         Intent::Drain { .. } => &[&uncordon, &show],
         Intent::Uncordon { .. } => &["kubewright status"],
+        Intent::RemoveNode { .. } => {
+            &["take it out of the spec, or the next apply brings it back", "kubewright status"]
+        }
         Intent::Bootstrap | Intent::Converge => &[&kubectl, "kubewright status", &show],
     };
     for (index, command) in next.iter().enumerate() {

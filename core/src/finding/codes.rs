@@ -29,7 +29,7 @@ pub struct Area {
 }
 
 /// All areas, in the order of the reference.
-pub const AREAS: &[Area] = &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, PLAN, DRAIN];
+pub const AREAS: &[Area] = &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, PLAN, DRAIN];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }
@@ -417,6 +417,28 @@ pub const RESET: Area = Area {
         code("RESET002", Blocks, "A host belongs to another cluster, or whose it is cannot be read."),
         code("RESET003", Blocks, "A host is part of a cluster that stands. It leaves by `kubewright node remove`."),
         code("RESET004", Blocks, "A host holds a Kubernetes or an etcd that no operation of ours made."),
+    ],
+};
+
+/// Found before a node is taken out.
+pub const LEAVE: Area = Area {
+    title: "Leaving",
+    about: "Found before `kubewright node remove` takes a node out of its cluster. Its pods are judged as by `node drain`.",
+    sources: &["core/src/planner/remove.rs"],
+    codes: &[
+        code(
+            "LEAVE001",
+            Blocks,
+            "It is the last control plane. The whole cluster is taken apart by `kubewright reset`.",
+        ),
+        code("LEAVE002", Blocks, "The cluster's API cannot be asked, so that nothing can be moved or taken out."),
+        code(
+            "LEAVE003",
+            NeedsConsent,
+            "The host cannot be asked: its pods are not moved and what it runs is not stopped. Agree only if it is off for good.",
+        ),
+        code("LEAVE004", Blocks, "etcd does not bear the loss of the member now, or cannot be asked."),
+        code("LEAVE005", Blocks, "The host belongs to another cluster by now."),
     ],
 };
 

@@ -114,6 +114,17 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The spec as it is once the plan is done: without who leaves.
+    pub fn remaining(&self) -> Spec {
+        let mut spec = self.spec.clone();
+        if let Intent::RemoveNode { node } = &self.intent {
+            spec.hosts.retain(|host| &host.name != node);
+        }
+        spec
+    }
+}
+
 /// SHA-256 over the bytes of `plan.json` as they stand on disk, in hex: what the journal's first record binds a run to.
 /// Over bytes, so that another version's way of writing JSON changes nothing.
 pub fn digest_of(bytes: &[u8]) -> String {

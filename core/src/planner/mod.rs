@@ -7,6 +7,7 @@ mod difference;
 mod drain;
 mod join;
 mod preflight;
+mod remove;
 mod reset;
 mod steps;
 mod story;
@@ -25,6 +26,7 @@ use crate::plan::{FileSet, Plan, Preparation};
 use crate::spec::Spec;
 
 pub use drain::{Choices, NodeInput, cordon, drain, foresee, uncordon};
+pub use remove::{Removal, remove};
 pub use reset::Reset;
 
 /// What each host should have, rendered from the spec outside of this crate (`manifests` knows the texts; the

@@ -13,7 +13,7 @@ use crate::spec::{Host, Role};
 
 /// Containers get their grace, file systems are unmounted, images are deleted: seconds on an idle machine, minutes where
 /// its disk is slow.
-const RESET_SECONDS: u32 = 600;
+pub(super) const RESET_SECONDS: u32 = 600;
 
 /// What is to go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

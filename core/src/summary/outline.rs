@@ -71,6 +71,7 @@ pub fn outcome(plan: &Plan) -> String {
     match &plan.intent {
         Intent::Bootstrap | Intent::Converge => subject(plan),
         Intent::Reset { hosts } => format!("{} taken apart", count(hosts.len(), "host")),
+        Intent::RemoveNode { node } => format!("{node} is out of the cluster"),
         Intent::Cordon { node } => format!("{node} takes no new pods"),
         Intent::Uncordon { node } => format!("{node} takes new pods"),
         Intent::Drain { node } => format!("the pods of {node} have moved away"),
@@ -83,6 +84,7 @@ pub fn headline(plan: &Plan) -> String {
         Intent::Bootstrap => format!("bootstrap {}", subject(plan)),
         Intent::Reset { ref hosts } => format!("take apart {}", count(hosts.len(), "host")),
         Intent::Converge => format!("bring {} to its spec", subject(plan)),
+        Intent::RemoveNode { ref node } => format!("take {node} out of the cluster"),
         Intent::Cordon { ref node } => format!("keep new pods away from {node}"),
         Intent::Uncordon { ref node } => format!("let pods come to {node} again"),
         Intent::Drain { ref node } => format!("move the pods of {node} away"),
@@ -95,6 +97,7 @@ pub fn short(plan: &Plan) -> String {
         Intent::Bootstrap => format!("bootstrap {}", plan.spec.kubernetes.version),
         Intent::Converge => "converge".to_owned(),
         Intent::Reset { .. } => "reset".to_owned(),
+        Intent::RemoveNode { ref node } => format!("remove {node}"),
         Intent::Cordon { ref node } => format!("cordon {node}"),
         Intent::Uncordon { ref node } => format!("uncordon {node}"),
         Intent::Drain { ref node } => format!("drain {node}"),

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use crate::setting::{Rehearsal, TOKEN, asked, codes, known, moves, part, spec};
 
 /// The facts of a spec of which those hosts are a part that are named.
-fn standing(spec: &Spec, is_part: impl Fn(&HostName) -> bool) -> Facts {
+pub fn standing(spec: &Spec, is_part: impl Fn(&HostName) -> bool) -> Facts {
     let parts: Vec<&Host> = spec.hosts.iter().filter(|host| is_part(&host.name)).collect();
     let seen = |host: &Host| if is_part(&host.name) { part(host) } else { sample::bare(host) };
     Facts {

@@ -4,5 +4,6 @@
 
 mod bootstrap;
 mod converge;
+mod remove;
 mod reset;
 mod setting;
