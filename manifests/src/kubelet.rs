@@ -12,7 +12,7 @@ use crate::layout::{
     CRI_SOCKET, KUBELET_DIR, KUBELET_SERVING_CERT, KUBELET_SERVING_KEY, MANIFESTS_DIR, SYSTEMD_DIR, pki,
 };
 use crate::versions::release;
-use crate::{RenderedFile, arguments, images, merge, network, yaml};
+use crate::{RenderedFile, arguments, images, merge, network, node_local, yaml};
 
 /// The resolver file to give to [`files`] where systemd-resolved is active: /etc/resolv.conf then names its stub on
 /// 127.0.0.53, which in a pod is the pod itself, and CoreDNS would ask itself for ever.
@@ -134,6 +134,10 @@ fn flags_env(spec: &Spec, host: &Host) -> String {
     ];
     if release(spec.kubernetes.version.minor()).pause_image_flag {
         flags.push(("pod-infra-container-image", images::pause(spec)));
+    }
+    if node_local::is_used(spec) {
+        // The spec leaves this flag to us: a user's labels are the host's or its pool's.
+        flags.push(("node-labels", format!("{}=", node_local::MANAGED)));
     }
     let line = arguments::flags(flags, &spec.kubelet.extra_args).join(" ");
     format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", line.replace('\\', "\\\\").replace('"', "\\\""))

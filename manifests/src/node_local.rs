@@ -2,19 +2,28 @@
 //!
 //! It passes TCP through, so clients still check the API server's certificate (which names 127.0.0.1) and present
 //! their own.
+//!
+//! On a worker of ours it is a static pod, because the kubelet itself needs it. A worker that `kubeadm join` brought in
+//! has a kubelet that talks to a control plane's address, but kube-proxy there reads the same ConfigMap as everywhere and
+//! asks 127.0.0.1: a DaemonSet gives it the proxy. Nodes of ours are kept out of it by [`MANAGED`].
 
 use std::collections::BTreeMap;
 
 use kubewright_core::spec::{EndpointMode, Host, Role, Spec};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::endpoint::api_port;
+use crate::kubelet::CONTROL_PLANE;
 use crate::network::socket;
 use crate::static_pods::pod::{Probes, StaticPod};
 use crate::static_pods::volumes::HostMount;
 use crate::{RenderedFile, images, layout, yaml};
 
 const NAME: &str = "kube-apiserver-proxy";
+const NAMESPACE: &str = "kube-system";
+/// Label that the kubelet of every host of the spec registers with where nodes need the proxy. It has to be there from the
+/// first moment: a second proxy on a node would fight the first one, or the API server, for the port.
+pub(crate) const MANAGED: &str = "kubewright.dev/managed";
 /// The configuration on the host.
 const CONFIG: &str = "/etc/kubernetes/kube-apiserver-proxy/haproxy.cfg";
 /// Where the container sees it; the official image's own place.
@@ -27,7 +36,7 @@ const USER: u32 = 99;
 
 /// The proxy's configuration, then its static pod; nothing on control planes, and nothing in other endpoint modes.
 pub fn files(spec: &Spec, host: &Host) -> Vec<RenderedFile> {
-    if spec.endpoint.mode != EndpointMode::NodeLocal || host.is(Role::ControlPlane) {
+    if !is_used(spec) || host.is(Role::ControlPlane) {
         return Vec::new();
     }
     let config = haproxy_config(spec);
@@ -37,6 +46,60 @@ pub fn files(spec: &Spec, host: &Host) -> Vec<RenderedFile> {
         RenderedFile::new(CONFIG, 0o644, config),
         RenderedFile::new(layout::manifest(NAME), 0o600, yaml::document(&pod.manifest())),
     ]
+}
+
+/// ConfigMap and DaemonSet of the proxy for workers that `kubeadm join` brought in; nothing in other endpoint modes.
+pub fn objects(spec: &Spec) -> Vec<Value> {
+    if !is_used(spec) {
+        return Vec::new();
+    }
+    let config = haproxy_config(spec);
+    vec![daemon_set(pod(&config).manifest()), config_map(&config)]
+}
+
+/// Whether nodes of this cluster need the proxy.
+pub(crate) fn is_used(spec: &Spec) -> bool {
+    spec.endpoint.mode == EndpointMode::NodeLocal
+}
+
+fn config_map(config: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": NAME, "namespace": NAMESPACE },
+        "data": { "haproxy.cfg": config },
+    })
+}
+
+/// The static pod as a template, with its configuration from the cluster instead of the host.
+fn daemon_set(mut pod: Value) -> Value {
+    // Not the static pods' labels: its selector must not take those for its own.
+    let labels = json!({ "k8s-app": NAME });
+    let annotations = pod["metadata"]["annotations"].take();
+    let mut spec = pod["spec"].take();
+    let fields = spec.as_object_mut().expect("built as an object");
+    // The admission of priorities fills it in here.
+    fields.remove("priority");
+    fields.insert("volumes".into(), json!([{ "name": "config", "configMap": { "name": NAME } }]));
+    fields.insert("automountServiceAccountToken".into(), json!(false));
+    fields.insert("tolerations".into(), json!([{ "operator": "Exists" }]));
+    let neither = [CONTROL_PLANE, MANAGED].map(|key| json!({ "key": key, "operator": "DoesNotExist" }));
+    fields.insert(
+        "affinity".into(),
+        json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{ "matchExpressions": neither }],
+        } } }),
+    );
+    fields["containers"][0]["volumeMounts"][0]["subPath"] = json!("haproxy.cfg");
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": { "name": NAME, "namespace": NAMESPACE, "labels": labels },
+        "spec": {
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels, "annotations": annotations }, "spec": spec },
+        },
+    })
 }
 
 fn pod(config: &str) -> StaticPod {

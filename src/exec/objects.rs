@@ -69,7 +69,11 @@ pub async fn apply(hands: &Hands, group: ObjectGroup, telling: Telling<'_>) -> R
     let api = connected(hands).await?;
     let objects = match group {
         ObjectGroup::Rbac => cluster_objects::rbac(),
-        ObjectGroup::Configuration => cluster_objects::configuration(spec, &authority_certificate(hands).await?),
+        // All that whoever joins with kubeadm needs.
+        ObjectGroup::Configuration => {
+            let configuration = cluster_objects::configuration(spec, &authority_certificate(hands).await?);
+            [configuration, cluster_objects::api_proxy(spec)].concat()
+        }
         ObjectGroup::KubeProxy => cluster_objects::kube_proxy(spec),
         ObjectGroup::CoreDns => cluster_objects::core_dns(spec),
         ObjectGroup::Network => match spec.network.cni.name {

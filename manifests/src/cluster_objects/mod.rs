@@ -19,9 +19,13 @@ pub use kube_proxy::kube_proxy;
 pub use node::node_marks;
 pub use rbac::rbac;
 
+/// What kube-proxy reaches the API through on nodes that are not ours, see [`crate::node_local`].
+pub use crate::node_local::objects as api_proxy;
+
 /// All of them, in the order to apply: who may do what, the network from the bottom up, then names.
 pub fn all(spec: &Spec, ca_pem: &str) -> Vec<Value> {
-    let groups = [rbac(), kube_proxy(spec), flannel(spec), core_dns(spec), configuration(spec, ca_pem)];
+    let groups =
+        [rbac(), kube_proxy(spec), flannel(spec), core_dns(spec), configuration(spec, ca_pem), api_proxy(spec)];
     groups.into_iter().flatten().collect()
 }
 
