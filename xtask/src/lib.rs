@@ -2,7 +2,8 @@
 //!
 //! * [`artefact`] obtains everything that a cluster needs and lays it out under its official addresses;
 //! * [`lab`] raises hosts that look like real machines, with that mirror and registry beside them;
-//! * [`bench`] measures, and sums up what others measured.
+//! * [`bench`] measures, and sums up what others measured;
+//! * [`parity`] tells how ours differs from kubeadm's, and whether that is accepted.
 //!
 //! The first two keep what they make in one cache outside the checkout, see [`cache::Cache`].
 
@@ -12,4 +13,5 @@ pub mod cache;
 pub mod command;
 pub mod demo;
 pub mod lab;
+pub mod parity;
 pub mod progress;

@@ -27,7 +27,8 @@
 //!   digests (kubeadm built with Go 1.25 or newer takes SHA-256, as we do; before, SHA-1).
 //! - A name that may not stand in a certificate is an error; kubeadm warns and leaves it out.
 //!
-//! `tests/it/parity.rs` proves the rest against files that the real kubeadm wrote.
+//! `tests/it/parity.rs` proves the rest against files that the real kubeadm wrote; its list of accepted differences is
+//! `manifests/tests/kubeadm/ACCEPTED.md`.
 
 mod authorities;
 mod delivery;

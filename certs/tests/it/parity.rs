@@ -3,6 +3,7 @@
 //! With `KUBEADM` naming a binary, the goldens of its version are compared with what it writes now; with
 //! `UPDATE_GOLDEN` set, too, they are recorded anew.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use kubewright_certs::cluster::{Authorities, ClusterPki};
 use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::profile::{KubernetesVersion, Validity};
+use xtask::parity::{Accepted, Compared, text_differences};
 
 use crate::dump::{self, Dump};
 use crate::samples;
@@ -85,55 +87,54 @@ fn golden(version: &str, case: &Case) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/kubeadm-{version}{suffix}.txt"))
 }
 
-/// Our files, with the accepted differences taken back. Each is explained in the docs of `cluster`.
+const PEM: &str = "/var/lib/kubelet/pki/kubelet-client-2026-11-21-01-55-00.pem";
+
 fn ours(case: &Case, version: KubernetesVersion) -> Dump {
     let pki = ClusterPki { version, ..(case.pki)() };
     let authorities = Authorities::create(pki.algorithm, pki.validity, pki.now).unwrap();
-    let mut dump: Dump = pki
-        .host_files("cp1", &authorities)
-        .unwrap()
-        .iter()
-        .filter_map(|file| Some((file.path.clone(), dump::file(file.mode, file.expose_text()?))))
-        .collect();
-    // API servers are reached through proxies and forwards, too.
-    let api_server = dump.get_mut("/etc/kubernetes/pki/apiserver.crt").unwrap();
-    assert!(api_server.contains(" DNS:localhost,") && api_server.contains(", IP:127.0.0.1"));
-    *api_server = api_server.replace(" DNS:localhost,", "").replace(", IP:127.0.0.1", "");
-    // The kubelet's serving certificate is signed by the cluster; kubeadm leaves it to the kubelet.
-    for file in ["crt", "key"] {
-        dump.remove(&format!("/var/lib/kubelet/pki/kubelet.{file}")).unwrap();
-    }
-    // kubeadm embeds the kubelet's client certificate and moves it out later, as we do at once.
-    let pem = dump.remove("/var/lib/kubelet/pki/kubelet-client-2026-11-21-01-55-00.pem").unwrap();
-    let (mode, pem) = pem.split_once('\n').unwrap();
-    assert_eq!(mode, "mode: 0600");
-    let (labels, fields) = pem.split_at(pem.find("key survives").unwrap());
-    let [certificate, key] = labels.lines().map(|l| &l["pem: ".len()..]).collect::<Vec<_>>()[..] else {
-        panic!("certificate and key expected: {labels}");
-    };
-    let fields = fields.split_once('\n').unwrap().1;
-    let path = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-    let conf = dump.get_mut("/etc/kubernetes/kubelet.conf").unwrap();
-    *conf = conf
-        .replace(
-            &format!("|     client-certificate: {path}\n"),
-            &format!("|     client-certificate-data: <BEGIN {certificate}>\npem: {certificate}\n{fields}"),
-        )
-        .replace(&format!("|     client-key: {path}\n"), &format!("|     client-key-data: <BEGIN {key}>\n"));
-    dump
+    let files = pki.host_files("cp1", &authorities).unwrap();
+    files.iter().filter_map(|file| Some((file.path.clone(), dump::file(file.mode, file.expose_text()?)))).collect()
 }
 
+fn recorded(version: &str, case: &Case) -> Dump {
+    dump::parse(&fs::read_to_string(golden(version, case)).unwrap())
+}
+
+/// The list is `manifests/tests/kubeadm/ACCEPTED.md`; the reasons are there, too.
 #[test]
-fn our_files_are_kubeadms() {
-    for (text, version) in RECORDED {
+fn every_difference_is_accepted_and_every_accepted_difference_is_there() {
+    let mut seen_in: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    for (version, number) in RECORDED {
         for case in &CASES {
-            let recorded = dump::parse(&fs::read_to_string(golden(text, case)).unwrap());
-            let ours = ours(case, version);
-            let paths = |dump: &Dump| dump.keys().cloned().collect::<Vec<_>>();
-            assert_eq!(paths(&ours), paths(&recorded), "files of {text}, {}", case.name);
-            for (path, recorded) in &recorded {
-                assert_eq!(&ours[path], recorded, "{path} of {text}, {}", case.name);
+            let mut ours = ours(case, number);
+            let pem = ours.remove(PEM).unwrap();
+            ours.insert(PEM.replace("2026-11-21-01-55-00", "DATE"), pem);
+            for line in text_differences(&recorded(version, case), &ours) {
+                *count.entry(line.clone()).or_default() += 1;
+                seen_in.entry(line).or_default().insert(case.name);
             }
+        }
+    }
+    let found = seen_in.iter().map(|(line, cases)| {
+        assert_eq!(count[line], cases.len() * RECORDED.len(), "not in every version: {line}");
+        if cases.len() == CASES.len() { line.clone() } else { format!("{} {line}", cases.first().unwrap()) }
+    });
+    Accepted::read().unwrap().check(Compared::Certificates, &found.collect()).unwrap();
+}
+
+/// kubeadm embeds it and moves it out later; ours lies outside from the beginning, and is the same one.
+#[test]
+fn the_kubelets_own_file_holds_what_kubeadm_embeds() {
+    let embedded = |line: &&str| !line.starts_with(['|', 'm']);
+    for (version, number) in RECORDED {
+        for case in &CASES {
+            let ours = ours(case, number);
+            let fields = |text: &str| text.lines().filter(embedded).map(str::to_owned).collect::<BTreeSet<_>>();
+            let mut outside = fields(&ours[PEM]);
+            // The key, which a kubeconfig's dump only names.
+            outside.retain(|line| !line.starts_with("key survives") && !line.ends_with("PRIVATE KEY"));
+            assert_eq!(outside, fields(&recorded(version, case)["/etc/kubernetes/kubelet.conf"]), "{version}");
         }
     }
 }

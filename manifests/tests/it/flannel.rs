@@ -6,8 +6,9 @@ use std::path::Path;
 
 use kubewright_core::spec::{EndpointMode, Spec};
 use kubewright_manifests::cluster_objects;
+use xtask::parity::differences;
 
-use crate::recorded::{by_identity, differences};
+use crate::recorded::by_identity;
 use crate::specs;
 
 fn differences_to_upstream(spec: &Spec) -> BTreeSet<String> {

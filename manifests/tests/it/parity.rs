@@ -5,16 +5,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use kubewright_core::spec::Spec;
 use kubewright_manifests::{cluster_objects, kubelet, static_pods::static_pods};
 use serde_json::{Value, json};
+use xtask::parity::{Accepted, Compared, differences};
 
-use crate::recorded::{Case, by_identity, differences, file, parse};
+use crate::recorded::{Case, by_identity, file, parse};
 use crate::specs;
 
 const VERSIONS: [&str; 3] = ["1.34.4", "1.35.4", "1.36.3"];
 const CASES: [&str; 2] = ["plain", "tuned"];
+/// What `record.sh` writes of each case.
+const RECORDINGS: [&str; 8] = [
+    "etcd.yaml",
+    "kube-apiserver.yaml",
+    "kube-controller-manager.yaml",
+    "kube-scheduler.yaml",
+    "kubelet/config.yaml",
+    "kubelet/instance-config.yaml",
+    "kubelet/kubeadm-flags.env",
+    "objects.yaml",
+];
 const POD_DIR: &str = "/etc/kubernetes/manifests";
 const KUBELET_DIR: &str = "/var/lib/kubelet";
 
@@ -37,10 +50,7 @@ fn every_difference_is_accepted_and_every_accepted_difference_is_there() {
         }
     }
     let found: BTreeSet<String> = seen_in.iter().map(|(line, cases)| format!("{} {line}", label(cases))).collect();
-    let accepted = accepted();
-    let unexpected: Vec<_> = found.difference(&accepted).collect();
-    let stale: Vec<_> = accepted.difference(&found).collect();
-    assert!(unexpected.is_empty() && stale.is_empty(), "not accepted: {unexpected:#?}\nno longer there: {stale:#?}");
+    Accepted::read().unwrap().check(Compared::Recorded, &found).unwrap();
 }
 
 /// Where a difference was seen, as short as it can be said: `all`, `plain`, `1.34.4+1.35.4`.
@@ -67,6 +77,29 @@ fn kubeadm_was_recorded_with_our_configuration() {
             std::fs::write(case.path("config.yaml"), &ours).unwrap();
         }
         assert_eq!(case.text("config.yaml"), ours, "run with UPDATE_GOLDEN=1, then tests/kubeadm/record.sh");
+    }
+}
+
+/// `KUBEADM` names a binary: what it writes now is what was recorded of its version.
+#[test]
+fn the_recordings_are_what_kubeadm_writes() {
+    let Some(kubeadm) = std::env::var_os("KUBEADM") else {
+        eprintln!("skipped: KUBEADM names no kubeadm binary");
+        return;
+    };
+    let answer = Command::new(&kubeadm).args(["version", "-o", "short"]).output().unwrap();
+    let said = String::from_utf8(answer.stdout).unwrap();
+    let version = VERSIONS.into_iter().find(|version| said.trim() == format!("v{version}"));
+    let version = version.unwrap_or_else(|| panic!("nothing is recorded of {said}"));
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubeadm/record.sh");
+    let recorded = Command::new("sh").arg(script).arg(&kubeadm).arg(folder.path()).output().unwrap();
+    assert!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
+    for case in CASES.map(|name| Case { version, name }) {
+        for file in RECORDINGS {
+            let now = std::fs::read_to_string(folder.path().join(case.name).join(file)).unwrap();
+            assert_eq!(now, case.text(file), "{}", case.path(file).display());
+        }
     }
 }
 
@@ -111,14 +144,6 @@ fn differences_of(case: Case, spec: &Spec) -> BTreeSet<String> {
 fn flags(text: &str) -> Value {
     let line = text.trim().strip_prefix("KUBELET_KUBEADM_ARGS=\"").and_then(|rest| rest.strip_suffix('"')).unwrap();
     json!({ "flags": line.split(' ').collect::<Vec<_>>() })
-}
-
-/// The lines of `ACCEPTED.md` that name a difference: those of its code blocks.
-fn accepted() -> BTreeSet<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubeadm/ACCEPTED.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let blocks = text.split("```").skip(1).step_by(2);
-    blocks.flat_map(str::lines).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// InitConfiguration for the host, and the three documents that we keep in the cluster.

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Records what the real kubeadm writes: `record.sh /path/to/kubeadm`, as root; the version is the binary's own.
+# Records what the real kubeadm writes: `record.sh /path/to/kubeadm [folder]`, as root; the version is the binary's own. The
+# folder is another than this one's, for a comparison.
 #
 # For each case (a folder below the version's with a config.yaml) it runs `kubeadm init --dry-run` and keeps the static pods, the kubelet's
 # files, and the objects it would create. kubeadm sees empty /etc/kubernetes, /var/lib/kubelet and /var/lib/etcd of a
@@ -8,7 +9,9 @@ set -eu
 
 kubeadm=$(realpath "$1")
 version=$("$kubeadm" version -o short)
-cd "$(dirname "$0")/${version#v}"
+recorded=$(cd "$(dirname "$0")/${version#v}" && pwd)
+target=$(realpath "${2:-$recorded}")
+cd "$recorded"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -29,12 +32,12 @@ for config in */config.yaml; do
     case=$(dirname "$config")
     mkdir -p "$scratch/$case/files" "$scratch/$case/layers"
     unshare -m sh -ec "$in_namespace" record "$kubeadm" "$scratch/$case" "$PWD/$case" > "$scratch/$case.out"
+    mkdir -p "$target/$case/kubelet"
     for pod in etcd kube-apiserver kube-controller-manager kube-scheduler; do
-        cp "$scratch/$case/files/$pod.yaml" "$case/"
+        cp "$scratch/$case/files/$pod.yaml" "$target/$case/"
     done
-    mkdir -p "$case/kubelet"
     for file in config.yaml instance-config.yaml kubeadm-flags.env; do
-        cp "$scratch/$case/files/$file" "$case/kubelet/"
+        cp "$scratch/$case/files/$file" "$target/$case/kubelet/"
     done
     # Objects it would create, but no tokens; the authority is a new one at each run.
     awk '
@@ -47,5 +50,5 @@ for config in */config.yaml; do
         /^(\[|$)/ { finish(); next }
         inside { object = object $0 "\n" }
         END { finish() }
-    ' "$scratch/$case.out" | sed 's/\(certificate-authority-data\|component-config.hash\): .*/\1: RECORDED/' > "$case/objects.yaml"
+    ' "$scratch/$case.out" | sed 's/\(certificate-authority-data\|component-config.hash\): .*/\1: RECORDED/' > "$target/$case/objects.yaml"
 done
