@@ -13,7 +13,7 @@ use kubewright::exec::{Breakage, Effects, Failure, Telling, Verdict};
 use kubewright::ports::Clock;
 use kubewright::report::Reporter;
 use kubewright::store::{Journal, Log};
-use kubewright_core::facts::{Fact, Facts, HostFacts};
+use kubewright_core::facts::{Facts, sample};
 use kubewright_core::guard::Guard;
 use kubewright_core::journal::Event;
 use kubewright_core::plan::{Plan, Step, StepKind};
@@ -30,14 +30,10 @@ const DIGEST: &str = "digest";
 
 fn plan() -> Plan {
     let spec = read("lab-ha.yaml", SPEC).spec.unwrap();
-    let known = |value: HostFacts| Fact::Known { value, at: Timestamp::UNIX_EPOCH };
     let mut facts = Facts::default();
     let mut desired = Desired::default();
     for host in &spec.hosts {
-        let machine_id = Fact::Known { value: format!("id-of-{}", host.name), at: Timestamp::UNIX_EPOCH };
-        let etcd_data = Fact::Known { value: false, at: Timestamp::UNIX_EPOCH };
-        let bare = HostFacts { machine_id, etcd_data, record: Fact::Absent, ..HostFacts::default() };
-        facts.hosts.insert(host.name.clone(), known(bare));
+        facts.hosts.insert(host.name.clone(), sample::known(sample::bare(host)));
         desired.hosts.insert(host.name.clone(), DesiredHost::default());
     }
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };

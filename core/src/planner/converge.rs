@@ -20,9 +20,14 @@ pub(super) fn tell(input: Input<'_>, differences: &Differences<'_>, findings: Ve
     // Copies of keys go where they can be taken away again.
     let copies_on = names(&differences.control_planes);
     let joined = join::tell(&mut story, input, differences, &copies_on, &right);
-    let proxies = renew_proxies(&mut story, input, differences, &[right.clone(), joined.control_planes].concat());
+    let proxies =
+        renew_proxies(&mut story, input, differences, &[right.clone(), joined.control_planes.clone()].concat());
+    let told: Vec<StepId> =
+        renew_configuration(&mut story, differences, &[right.clone(), joined.control_planes].concat())
+            .into_iter()
+            .collect();
     let changed = differences.marks.iter().map(|(host, _)| mark(&mut story, host, &right)).collect::<Vec<_>>();
-    end(&mut story, differences, &copies_on, &[right, joined.marked, proxies, changed].concat());
+    end(&mut story, differences, &copies_on, &[right, joined.marked, proxies, told, changed].concat());
     Plan {
         format: FORMAT,
         operation: input.identity.operation.clone(),
@@ -65,6 +70,19 @@ fn renew_proxies(story: &mut Story, input: Input<'_>, differences: &Differences<
     proxies.collect()
 }
 
+/// What the cluster itself holds of its configuration follows kubelets and control planes.
+fn renew_configuration(story: &mut Story, differences: &Differences<'_>, after: &[StepId]) -> Option<StepId> {
+    let control_planes = differences.joining.iter().any(|host| host.is(Role::ControlPlane));
+    (control_planes || !differences.kubelets.is_empty()).then(|| {
+        story
+            .in_cluster(StepKind::ApplyObjects { group: ObjectGroup::Configuration })
+            .after(after)
+            .undo(again())
+            .within(SHORT_SECONDS)
+            .because("for whoever joins with kubeadm: what kubelets have, and where the API is")
+    })
+}
+
 /// One control plane after the other, then one worker, then the others: a configuration that no kubelet starts with
 /// stops at the first.
 fn new_kubelets(story: &mut Story, input: Input<'_>, differences: &Differences<'_>, after: &[StepId]) -> Vec<StepId> {
@@ -92,15 +110,6 @@ fn new_kubelets(story: &mut Story, input: Input<'_>, differences: &Differences<'
     for host in workers.iter().skip(1) {
         restart(story, host, &before);
     }
-    let configuration = StepKind::ApplyObjects { group: ObjectGroup::Configuration };
-    done.push(
-        story
-            .in_cluster(configuration)
-            .after(&before)
-            .undo(again())
-            .within(SHORT_SECONDS)
-            .because("kubelet-config in the cluster says what kubelets have, for whoever joins with kubeadm"),
-    );
     done
 }
 

@@ -9,7 +9,7 @@
 #   NAMES     names whose addresses are wanted, separated by spaces
 
 # What preparing a host calls and no package of ours brings. curl is told among the versions.
-PROGRAMS='apt-get awk base64 dpkg dpkg-query flock grep gzip mount nsenter readlink sed sha256sum sync systemctl systemd-run tar timeout'
+NEEDED_PROGRAMS='apt-get awk base64 dpkg dpkg-query flock grep gzip mount nsenter readlink sed sha256sum sync systemctl systemd-run tar timeout'
 
 MODULES='overlay br_netfilter nf_tables vxlan'
 
@@ -24,7 +24,7 @@ WRITES=100
 WRITE_SECONDS=1
 
 programs() {
-	for program in $PROGRAMS; do
+	for program in $NEEDED_PROGRAMS; do
 		command -v "$program" >/dev/null || item missing-program "$program"
 	done
 	end_of missing-program

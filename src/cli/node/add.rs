@@ -8,7 +8,9 @@ use crate::cli::apply::{Wish, carry_out};
 use crate::cli::world::World;
 use crate::error::{Error, ExitCode};
 
-/// Let hosts of the spec join the cluster, or make them what the spec says; the others are not touched and may be away
+/// Let hosts of the spec join the cluster, and leave all others alone
+///
+/// The hosts that are named become what the spec says. The others are not touched, and may even be away.
 #[derive(Debug, clap::Args)]
 pub struct Add {
     /// The hosts, by their names in the spec

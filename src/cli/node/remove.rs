@@ -25,7 +25,9 @@ use crate::facts::{Questions, gather, gather_cluster, gather_etcd};
 use crate::kube::{ClusterApi, Credentials};
 use crate::ports::{Hosts, Workloads};
 
-/// Take a node out of the cluster: move its pods away, take out its etcd member, take its host apart
+/// Take a node out of the cluster, and its host apart
+///
+/// Its pods move away first, budgets kept; its etcd member leaves where the others bear it.
 ///
 /// The node may stand in the spec or not. Take it out of the spec afterwards, or the next `apply` brings it back.
 #[derive(Debug, clap::Args)]

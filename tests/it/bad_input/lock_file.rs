@@ -268,7 +268,7 @@ fn a_folder_that_cannot_be_written_is_told_before_anything_is_done() {
     let site = Site::new(1);
     let folder = site.bench.path("");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
-    for command in [&["pin"][..], &["apply", "--yes"]] {
+    for command in [&["pin"][..], &["apply", "--yes", "--consent", "HOST046"]] {
         let mut confined = Command::new("setpriv");
         confined.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]);
         let told = site.bench.run_through(confined, command).ends(2);

@@ -24,9 +24,11 @@ exec unshare --mount --uts sh -c '
 	mkdir /mnt/upper /mnt/work
 	mount -t overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work overlay /etc
 	cat "$here/machine-id" >/etc/machine-id
+	rm -rf /etc/cni
 	mount -t tmpfs -o size=100g tmpfs /var/lib
 	mount -t tmpfs -o size=100g tmpfs /usr/local
 	mount -t tmpfs tmpfs /run
+	mkdir -p /run/systemd/system
 	mkdir /var/lib/kubewright
 	mount --bind "$here/state" /var/lib/kubewright
 	hostname "$(cat "$here/name")"
