@@ -1,8 +1,6 @@
 //! The lock file: written in one way, read strictly. Whatever is done to it, it is noticed at a place, and nothing that
 //! was lost or changed passes for what was pinned.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 
 use kubewright_core::finding::{Finding, Severity, Subject, codes};
