@@ -71,7 +71,8 @@ remove_network() {
 			warn "some rules of Kubernetes are left in $family; 'iptables-save | grep KUBE' shows them"
 	done
 	rm -rf /var/lib/cni /run/flannel
-	rm -f /etc/cni/net.d/10-flannel.conflist
+	# Its add-on puts the plugin there by itself.
+	rm -f /etc/cni/net.d/10-flannel.conflist /opt/cni/bin/flannel
 }
 
 # our_rules: from saved rules, the changes that take our chains and every rule that leads into them away, each
@@ -126,7 +127,7 @@ remove_prepared() {
 	if [ -f "$STATE/artefacts/containerd" ]; then
 		systemctl disable --now --quiet containerd 2>/dev/null
 		unmount_below /run/containerd
-		rm -rf /var/lib/containerd /run/containerd /etc/systemd/system/containerd.service /etc/containerd "$STATE/started/containerd"
+		rm -rf /var/lib/containerd /run/containerd /run/nri /etc/systemd/system/containerd.service /etc/containerd "$STATE/started/containerd"
 		systemctl daemon-reload
 		say "containerd: removed with its images"
 	fi
@@ -136,6 +137,8 @@ remove_prepared() {
 		rm -f "$STATE/artefacts/${list##*/}" "$list"
 	done
 	rm -rf "$STATE/downloads"
+	# Folders that nothing is in any more, innermost first.
+	rmdir /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
 	if grep -q '^#kubewright# ' /etc/fstab 2>/dev/null; then
 		cp -p /etc/fstab /etc/fstab.kubewright-new && sed 's/^#kubewright# //' /etc/fstab >/etc/fstab.kubewright-new && place /etc/fstab.kubewright-new /etc/fstab
 		say "swap: back in /etc/fstab; 'swapon -a' turns it on"

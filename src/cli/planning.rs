@@ -99,7 +99,9 @@ pub async fn plan_on(
     };
     let seeing = began.elapsed();
     let pinning = (!new_pins.is_empty()).then(|| Pinning { pins: pinned.pins.with(&new_pins), lock_file });
-    findings.extend(loaded.findings.iter().cloned());
+    if matches!(request, Request::Apply { .. }) {
+        findings.extend(loaded.findings.iter().cloned());
+    }
     let identity = Identity {
         operation: new_operation()?,
         initial_cluster_token: format!("{}-{}", loaded.spec.name, random(TOKEN_BYTES)?),

@@ -1,5 +1,6 @@
 //! A node leaves the cluster: its pods first, then its etcd member where the others bear it, then what it ran.
 
+use super::difference::is_part;
 use super::drain::{Choices, foresee, tell_drain};
 use super::steps::{PROVE_SECONDS, SHORT_SECONDS, assumptions, same_machine};
 use super::story::Story;
@@ -171,8 +172,11 @@ fn tell(story: &mut Story, removal: Removal<'_>, gone: bool, moved: Vec<StepId>)
                 .because("nothing is scheduled there again, and its pods are given up"),
         ];
     }
-    let staying = input.spec.with_role(Role::ControlPlane).filter(|other| other.name != host.name);
-    let nodes = staying.filter(|other| input.facts.host(&other.name).is_some()).map(|other| other.name.clone());
+    // The spec may name others that left before, or that never came.
+    let is_part = |other: &&Host| {
+        other.name != host.name && input.facts.host(&other.name).is_some_and(|seen| is_part(input, seen))
+    };
+    let nodes = input.spec.with_role(Role::ControlPlane).filter(is_part).map(|other| other.name.clone());
     story
         .in_cluster(StepKind::Prove { nodes: nodes.collect(), add_ons: false })
         .after(&before)
@@ -212,7 +216,7 @@ fn forget_api_server(story: &mut Story, input: Input<'_>, host: &Host, after: &[
 /// The control planes that are part of the cluster, and those that cannot be asked.
 fn keepers(input: Input<'_>) -> Vec<HostName> {
     let may_be_part = |host: &&Host| match input.facts.host(&host.name) {
-        Some(seen) => super::difference::is_part(input, seen),
+        Some(seen) => is_part(input, seen),
         None => true,
     };
     input.spec.with_role(Role::ControlPlane).filter(may_be_part).map(|host| host.name.clone()).collect()

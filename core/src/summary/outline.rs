@@ -230,7 +230,7 @@ fn join(steps: &[&Step]) -> String {
     some(
         &mut parts,
         number(|kind| matches!(kind, StepKind::PlaceFiles { files: FileSet::Proxy, .. })),
-        "proxy to the API",
+        "proxy configuration",
     );
     some(&mut parts, number(|kind| *kind == StepKind::DeleteNode), "old node");
     let marked = number(|kind| matches!(kind, StepKind::MarkNode));

@@ -7,7 +7,7 @@ use kubewright_core::drain::{Node, World as Observed};
 use kubewright_core::facts::etcd::{MemberId, Sight};
 use kubewright_core::facts::{Fact, Facts};
 use kubewright_core::ids::HostName;
-use kubewright_core::plan::{Plan, waves};
+use kubewright_core::plan::{Plan, StepKind, waves};
 use kubewright_core::planner::{Choices, Desired, Identity, Input, Outcome, Removal, remove};
 use kubewright_core::sim::World;
 use kubewright_core::spec::Spec;
@@ -55,6 +55,17 @@ fn a_control_plane_leaves_its_traffic_then_etcd_then_its_host() {
     assert_eq!(plan.remaining().hosts.len(), 4);
     let keepers: Vec<&str> = plan.keepers.iter().map(HostName::as_str).collect();
     assert_eq!(keepers, ["cp1", "cp2", "cp3"]);
+}
+
+#[test]
+fn only_who_is_there_is_proved_to_serve() {
+    let spec = spec(3, 1);
+    let plan = planned(leaving(&spec, &standing(&spec, |host| host.as_str() != "cp3"), "w1"));
+    let proved = plan.steps.iter().find_map(|step| match &step.kind {
+        StepKind::Prove { nodes, .. } => Some(nodes.clone()),
+        _ => None,
+    });
+    assert_eq!(proved, Some(vec!["cp1".into(), "cp2".into()]), "cp3 left before and stands in the file still");
 }
 
 #[test]

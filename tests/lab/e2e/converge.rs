@@ -77,6 +77,8 @@ pub fn grows_changes_and_goes(cache: &Cache, lab: &Lab, whole: String, told: &dy
     // The disk of a worker and, worse, of a control plane with an etcd member.
     for host in ["w2", "cp3"] {
         lab.reinstall(cache, host).expect("the host comes back bare");
+    }
+    for host in ["w2", "cp3"] {
         wait_not_ready(&kubectl, host);
     }
     operator.expect(&["apply", "--yes"], 0);
@@ -84,6 +86,8 @@ pub fn grows_changes_and_goes(cache: &Cache, lab: &Lab, whole: String, told: &dy
     assert_eq!(ready(&kubectl), all);
     assert_eq!(voters(lab, "cp1"), BTreeSet::from(["cp1", "cp2", "cp3"].map(str::to_owned)));
     told("a worker and a control plane that were installed anew are back under their names");
+
+    leaves_one_after_the_other(&file, lab, &kubectl, &operator, told);
 
     operator.expect(&["reset"], 2);
     operator.expect(&["reset", "--confirm", "other"], 2);
@@ -120,6 +124,26 @@ fn two_more_control_planes(file: &File, lab: &Lab, kubectl: &Kubectl, told: &dyn
     assert_eq!(proxies.trim(), "3", "the workers' proxies know all three");
     operator.expect(&["apply", "--yes"], 3);
     told("two control planes joined one, in spite of four kills");
+}
+
+/// A control plane, then a worker that the file does not even name any more.
+fn leaves_one_after_the_other(file: &File, lab: &Lab, kubectl: &Kubectl, operator: &Operator, told: &dyn Fn(&str)) {
+    operator.expect(&["node", "remove", "cp3", "--yes"], 0);
+    assert_eq!(voters(lab, "cp1"), BTreeSet::from(["cp1", "cp2"].map(str::to_owned)));
+    file.write(&["cp1", "cp2", "w1"], &[("labels: {tier: general}", "labels: {}")]);
+    let plan = operator.run(&["plan"]);
+    let told_of = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(told_of.contains("CONV004") && told_of.contains("node w2"), "{told_of}");
+    operator.expect(&["node", "remove", "w2", "--yes"], 0);
+    assert_eq!(ready(kubectl), BTreeSet::from(["cp1", "cp2", "w1"].map(str::to_owned)));
+    for host in ["cp3", "w2"] {
+        let left = lab.exec(host, "ls -d /etc/kubernetes /var/lib/kubelet /var/lib/kubewright 2>/dev/null || :");
+        assert_eq!(left.expect("the host answers").trim(), "", "{host} is bare");
+    }
+    told("a control plane and a worker left the cluster, their hosts bare");
+    // An even number of members needs consent; that it is there already changes nothing about it.
+    let nothing = operator.run(&["apply", "--yes", "--consent", "ETCD001"]);
+    assert_eq!(nothing.status.code(), Some(3), "{}", String::from_utf8_lossy(&nothing.stderr));
 }
 
 fn nodes(kubectl: &Kubectl) -> Vec<Value> {
@@ -166,16 +190,18 @@ fn voters(lab: &Lab, host: &str) -> BTreeSet<String> {
 struct Traces(BTreeSet<String>);
 
 impl Traces {
-    /// Files, units, mounts, links, rules, processes. Logs, packages and what packages write are the system's own.
+    /// Files, units, mounts, links, rules, processes. Logs, packages and what packages write are the system's own, and so are
+    /// the tables that iptables makes, empty, when it is first asked.
     fn of(lab: &Lab, host: &str) -> Self {
         let script = "
             find /etc /opt /usr/local /var/lib /run -xdev \\( -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd \\
                 -o -path /run/systemd -o -path /run/udev -o -path /run/log -o -path /run/user -o -path '/var/lib/etcd.*' \\
                 -o -path /etc/ld.so.cache -o -path /var/cache -o -path /run/containerd -o -path /run/runc \\
-                -o -path /run/sudo -o -path /run/nscd -o -path /run/netns \\) -prune -o -print
+                -o -path /run/sudo -o -path /run/nscd -o -path /run/netns -o -path /run/motd.dynamic \\
+                -o -path /run/xtables.lock \\) -prune -o -print
             ip -o link | sed 's/^[0-9]*: /link /; s/[@:].*//'
-            nft list tables
-            { iptables-save; ip6tables-save; } 2>/dev/null | grep -E '^(:|-A)' | sed 's/\\[.*//'
+            nft list tables | grep -vE '^table ip6? (filter|mangle|nat|raw)$' || :
+            { iptables-save; ip6tables-save; } 2>/dev/null | grep -E '^(:[^ ]* -|-A)' || :
             findmnt -rno TARGET | grep -E 'kubelet|containerd|netns' || :
             pgrep -la 'kube|containerd|etcd|flannel' | cut -d ' ' -f 2 || :";
         let text = lab.exec(host, script).expect("the host answers");

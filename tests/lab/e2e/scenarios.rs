@@ -1,4 +1,4 @@
-//! The scenarios. One test function: they share one lab, and each says what it found.
+//! The scenarios. Few test functions: what does not disturb each other shares one lab, and each says what it found.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -91,7 +91,13 @@ fn a_real_cluster_is_built_and_survives_every_kill() {
     let disturbed = killed_nine_times(&bench, &told);
     same(&undisturbed, &disturbed);
     told("files, objects and nodes are those of the run that nobody disturbed");
-    drop(bench);
+    bench.lab.down().expect("the lab goes");
+}
+
+#[test]
+fn a_cluster_grows_changes_and_goes() {
+    let began = Instant::now();
+    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
 
     let bench = Bench::raise();
     told("five bare hosts are up once more");
