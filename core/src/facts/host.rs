@@ -56,7 +56,8 @@ pub struct HostFacts {
     pub listening: Fact<BTreeMap<u16, String>>,
     /// Whether systemd-resolved serves the host's DNS, so that pods need its real upstream file.
     pub systemd_resolved: Fact<bool>,
-    /// Installed versions by program: kubelet, containerd, runc, crictl, curl.
+    /// Versions by program (kubelet, containerd, runc, crictl, curl), of those that kubewright did not install itself: what
+    /// these are, `artefacts` tells.
     pub versions: BTreeMap<String, Fact<String>>,
     /// States of kubelet.service and containerd.service, by their name without suffix.
     pub units: BTreeMap<String, Fact<UnitFacts>>,

@@ -91,6 +91,13 @@ async fn leadership_moves(etcd: &EtcdCluster, facts: &EtcdFacts) {
 
 /// Alive, and not to be told from here.
 async fn is_paused(etcd: &EtcdCluster, members: &Members) {
+    // A follower: without its leader a cluster decides nothing until it has another.
+    let facts = until(etcd, members, "whole", all_well).await;
+    etcd.move_leader(id(&facts, "cp1")).await.unwrap();
+    until(etcd, members, "whole under cp1", |facts| {
+        all_well(facts) && View::of(facts).leader() == Some(id(facts, "cp1"))
+    })
+    .await;
     members.signal(3, "-STOP");
     let began = std::time::Instant::now();
     let facts = etcd.observe().await.unwrap();
