@@ -6,7 +6,7 @@ use std::time::Duration;
 use kubewright_core::ids::HostName;
 use kubewright_core::intent::Intent;
 use kubewright_core::journal::{self, Event};
-use kubewright_core::plan::{Plan, StepKind, Target};
+use kubewright_core::plan::{Plan, Step, StepKind, Target};
 use kubewright_core::progress::News;
 use kubewright_core::quorum::majority;
 use kubewright_core::summary;
@@ -116,14 +116,13 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     }
 }
 
-/// Hosts that are part of nothing any more once the plan is done.
-fn gone(plan: &Plan) -> Vec<HostName> {
-    let resets = plan.steps.iter().filter(|step| matches!(step.kind, StepKind::ResetHost { .. }));
-    let host = |target: &Target| match target {
-        Target::Host(name) => Some(name.clone()),
-        Target::Here | Target::Cluster => None,
+/// Hosts that are part of nothing any more once the plan is done, and whether what they need for the next cluster stays.
+fn gone(plan: &Plan) -> Vec<(HostName, bool)> {
+    let reset = |step: &Step| match (&step.kind, &step.target) {
+        (StepKind::ResetHost { keep_prepared, .. }, Target::Host(name)) => Some((name.clone(), *keep_prepared)),
+        _ => None,
     };
-    resets.filter_map(|step| host(&step.target)).collect()
+    plan.steps.iter().filter_map(reset).collect()
 }
 
 /// Drives the run with signals, heartbeat and notes around it; also what its journal tells in the end.

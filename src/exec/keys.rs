@@ -248,7 +248,8 @@ pub async fn make(
     }))
     .await;
     let copies = kept.iter().filter(|outcome| outcome.is_ok()).count();
-    if !has_quorum(keep_on.len(), copies) {
+    // Whoever looks for them asks the keepers, and believes a majority that has none.
+    if !has_quorum(hands.plan.keepers.len(), copies) {
         return Err(kept
             .into_iter()
             .find_map(Result::err)

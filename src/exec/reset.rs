@@ -41,13 +41,13 @@ pub async fn host(
 }
 
 /// Takes away what the run itself kept on hosts that were taken apart: lock, journal, results of its units. After the
-/// last word of the run, for nothing may be written there afterwards. What could not be taken away is told.
-pub async fn forget(hosts: &dyn Hosts, names: &[HostName], fence: u64) -> Vec<String> {
-    let script = Script::new("common/forget.sh", playbooks::FORGET);
-    let script = &script;
-    let asked = join_all(names.iter().map(|name| async move {
+/// last word of the run, for nothing may be written there afterwards. What was prepared is remembered where it stays. What could not be taken away is told.
+pub async fn forget(hosts: &dyn Hosts, gone: &[(HostName, bool)], fence: u64) -> Vec<String> {
+    let asked = join_all(gone.iter().map(|(name, keep_prepared)| async move {
+        let keep = if *keep_prepared { "yes" } else { "no" };
+        let script = Script::new("common/forget.sh", playbooks::FORGET).value("KEEP_PREPARED", keep);
         let host = hosts.host(name).await?;
-        run_fenced(host.as_ref(), fence, script, &mut quiet()).await?.success(name, script)?;
+        run_fenced(host.as_ref(), fence, &script, &mut quiet()).await?.success(name, &script)?;
         Ok::<_, HostError>(())
     }))
     .await;

@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::HostName;
+use crate::spec::Host;
 
 /// A member's identity. Written as etcdctl writes it: 16 hexadecimal digits at most, for JSON's numbers are too short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,6 +217,12 @@ impl EtcdFacts {
     pub fn member_on(&self, host: &HostName) -> Option<&Member> {
         let found = self.hosts.iter().find(|(_, name)| *name == host).and_then(|(id, _)| self.member(*id));
         found.or_else(|| self.members.iter().find(|member| member.name == host.as_str()))
+    }
+
+    /// The member that another installation of this host left behind: of its name or at its place, once started.
+    pub fn started_on(&self, host: &Host) -> Option<&Member> {
+        let url = host.etcd_peer_url();
+        self.member_on(&host.name).or_else(|| self.member_at(&url)).filter(|member| member.has_started())
     }
 
     /// The member that others reach at this URL.

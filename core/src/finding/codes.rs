@@ -404,6 +404,7 @@ pub const PREFLIGHT: Area = Area {
         code("CONV006", Blocks, "A host of a cluster that runs has other roles in the spec than it joined with."),
         code("CONV007", Blocks, "etcd cannot take a new member now, or cannot be asked."),
         code("CONV008", Blocks, "etcd's list of members holds one that never started and is no host of the spec."),
+        code("CONV009", Blocks, "A host is to join alone, and there is no cluster that it could join."),
     ],
 };
 

@@ -6,7 +6,7 @@ use super::Input;
 use super::difference::Differences;
 use super::steps::{SHORT_SECONDS, START_SECONDS, guarded, join_worker, keys_seconds, mark, prepare};
 use super::story::Story;
-use crate::facts::etcd::EtcdFacts;
+use crate::facts::etcd::{EtcdFacts, Member};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
 use crate::plan::{ClusterState, EtcdStart, FileSet, KeySource, Probe, StepKind, Undo};
@@ -45,11 +45,13 @@ pub(super) fn tell(
         .within(keys_seconds(input.spec, hosts.len()))
         .because("certificates and kubeconfigs of the hosts that join, signed by the cluster's own authorities");
 
-    let mut members = Members::of(input);
-    // A learner at a time, and the next is told of the one before.
-    let mut turn: Vec<StepId> = right.to_vec();
+    let mut members = Members::of(input, differences);
+    // Dead members first: they weigh in every majority, and the list that a new one is told must be the list there is.
+    let before = right.iter().chain(&prepared).chain([&keys]).cloned().collect();
+    // Then a learner at a time, and the next is told of the one before.
+    let mut turn = free_members(story, input, differences, before);
     for (host, prepared) in hosts.iter().zip(&prepared) {
-        let freed = free_name(story, input, differences, host, &[prepared.clone(), keys.clone()]);
+        let freed = free_name(story, differences, host, &[prepared.clone(), keys.clone()]);
         let ready: Vec<StepId> = freed.iter().cloned().chain([keys.clone(), prepared.clone()]).collect();
         let started = if host.is(Role::Etcd) {
             let (promoted, started) = join_member(story, input, host, &mut members, &token, &ready, &turn);
@@ -82,8 +84,14 @@ fn token(input: Input<'_>, differences: &Differences<'_>) -> String {
 struct Members(BTreeMap<HostName, String>);
 
 impl Members {
-    fn of(input: Input<'_>) -> Self {
-        let known = input.facts.etcd.known().into_iter().flat_map(EtcdFacts::voters);
+    /// Those that stay: whoever is about to join left its place before.
+    fn of(input: Input<'_>, differences: &Differences<'_>) -> Self {
+        let known = input.facts.etcd.known();
+        let leaves = |member: &&Member| {
+            let dead = differences.joining.iter().filter_map(|host| known?.started_on(host));
+            dead.into_iter().any(|dead| dead.id == member.id)
+        };
+        let known = known.into_iter().flat_map(EtcdFacts::voters).filter(|member| !leaves(member));
         let named = known.filter_map(|member| {
             Some((HostName::new(member.name.clone()), member.peer_urls.first()?.clone()))
                 .filter(|_| member.has_started())
@@ -96,38 +104,41 @@ impl Members {
     }
 }
 
-/// What another installation of this host left in the cluster under its name goes before it comes: a dead member holds a
-/// place in every majority, and a dead node its pods.
-fn free_name(
+/// Members of machines that were installed anew are taken out, one after the other; the steps that the first learner waits
+/// for.
+fn free_members(
     story: &mut Story,
     input: Input<'_>,
     differences: &Differences<'_>,
-    host: &Host,
-    after: &[StepId],
+    before: Vec<StepId>,
 ) -> Vec<StepId> {
-    let mut freed = Vec::new();
     let known = input.facts.etcd.known();
-    if known.and_then(|etcd| etcd.member_on(&host.name)).is_some_and(|member| member.has_started()) {
-        freed.push(
+    let mut turn = before;
+    for host in differences.joining.iter().filter(|host| known.is_some_and(|etcd| etcd.started_on(host).is_some())) {
+        turn = vec![
             story
                 .on(&host.name, StepKind::RemoveEtcdMember)
-                .after(after)
+                .after(&turn)
                 .guard(Guard::EtcdBears { change: MemberChange::Remove { host: host.name.clone(), gone: true } })
                 .undo(Undo::Nothing)
                 .within(SHORT_SECONDS)
                 .because("the member of this name lost its data with its machine: it comes back as a new one"),
-        );
+        ];
     }
-    if differences.reinstalled.contains(&host.name) {
-        freed.push(
-            story
-                .on(&host.name, StepKind::DeleteNode)
-                .after(after)
-                .within(SHORT_SECONDS)
-                .because("the node of this name was another installation; its pods are not here any more"),
-        );
-    }
-    freed
+    turn
+}
+
+/// The node of a host that was installed anew goes before the host comes: its pods are not there any more.
+fn free_name(story: &mut Story, differences: &Differences<'_>, host: &Host, after: &[StepId]) -> Vec<StepId> {
+    let reinstalled = differences.reinstalled.contains(&host.name);
+    let freed = reinstalled.then(|| {
+        story
+            .on(&host.name, StepKind::DeleteNode)
+            .after(after)
+            .within(SHORT_SECONDS)
+            .because("the node of this name was another installation; its pods are not here any more")
+    });
+    freed.into_iter().collect()
 }
 
 fn place(

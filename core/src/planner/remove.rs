@@ -37,7 +37,8 @@ pub fn remove(removal: Removal<'_>) -> Outcome {
     let gone = match input.facts.hosts.get(&host.name) {
         Some(Fact::Known { value, .. }) => {
             findings.extend(foreign(input, host, value));
-            false
+            // Bare: it was installed anew, and what it ran is gone with its disk.
+            value.record.is_absent()
         }
         other => {
             findings.push(silent(host, other.and_then(Fact::why).unwrap_or("nobody asked it")));
@@ -102,20 +103,35 @@ fn not_now(removal: Removal<'_>) -> Option<Finding> {
     )
 }
 
-/// LEAVE005: it is somebody else's by now.
+/// LEAVE005: it is somebody else's by now, or nobody can tell.
 fn foreign(input: Input<'_>, host: &Host, seen: &HostFacts) -> Option<Finding> {
-    let record = seen.record.known().filter(|record| record.cluster != input.spec.name)?;
+    let why = match &seen.record {
+        Fact::Known { value, .. } if value.cluster == input.spec.name => return None,
+        Fact::Known { value, .. } => format!("it belongs to the cluster {}", value.cluster),
+        Fact::Unreadable { why, .. } => format!("whose it is cannot be read: {why}"),
+        Fact::Absent if holds_anything(seen) => {
+            "it holds a Kubernetes or an etcd that no operation of ours made: another machine answers at its address"
+                .to_owned()
+        }
+        Fact::Absent => return None,
+    };
     Some(
-        about(host, Severity::Blocks, "LEAVE005", format!("it belongs to the cluster {}", record.cluster))
-            .hint("use the file of that cluster"),
+        about(host, Severity::Blocks, "LEAVE005", why).hint(
+            "look which machine it is; if the node's own machine is off for good, take the address out of its way",
+        ),
     )
+}
+
+/// What cannot be read is not taken for absent.
+fn holds_anything(seen: &HostFacts) -> bool {
+    !seen.ca_fingerprint.is_absent() || seen.etcd_data.known() != Some(&false) && !seen.etcd_data.is_absent()
 }
 
 /// LEAVE003.
 fn silent(host: &Host, why: &str) -> Finding {
     let text = format!("it cannot be asked, so its pods are not moved and what it runs is not stopped: {why}");
     about(host, Severity::NeedsConsent, "LEAVE003", text).hint(
-        "agree only if the machine is off for good: pods of StatefulSets would else run twice. Should it come back:  kubewright reset",
+        "agree only if the machine is off for good: pods of StatefulSets would else run twice. Should it come back, the same command again takes it apart",
     )
 }
 

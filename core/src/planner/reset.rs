@@ -84,10 +84,15 @@ fn obstacle(input: Input<'_>, wanted: &Reset, host: &Host, seen: &HostFacts) -> 
             blocks("RESET002", format!("it belongs to the cluster {}", value.cluster))
                 .hint("use the file of that cluster"),
         ),
-        Fact::Known { value, .. } if value.settled && wanted.hosts.is_some() && others_stand(input, wanted) => Some(
-            blocks("RESET003", format!("it is part of {}, which stands", input.spec.name))
-                .hint(format!("take it out of the cluster:  kubewright node remove {}", host.name)),
-        ),
+        // One that an abandoned run left behind may have got its vote: then etcd counts on it.
+        Fact::Known { value, .. }
+            if (value.settled || may_vote(host, seen)) && wanted.hosts.is_some() && others_stand(input, wanted) =>
+        {
+            Some(
+                blocks("RESET003", format!("it is part of {}, which stands or may stand", input.spec.name))
+                    .hint(format!("take it out of the cluster:  kubewright node remove {}", host.name)),
+            )
+        }
         Fact::Known { .. } => None,
         Fact::Absent => {
             let foreign = seen.ca_fingerprint.known().is_some() || seen.etcd_data.known() == Some(&true);
@@ -99,11 +104,20 @@ fn obstacle(input: Input<'_>, wanted: &Reset, host: &Host, seen: &HostFacts) -> 
     }
 }
 
-/// Whether control planes stay behind that are not to be taken apart.
+/// Whether it may be a member of etcd: what cannot be read is not taken for absent.
+fn may_vote(host: &Host, seen: &HostFacts) -> bool {
+    host.is(Role::Etcd) && seen.etcd_data.known() != Some(&false) && !seen.etcd_data.is_absent()
+}
+
+/// Whether control planes stay behind that are not to be taken apart; one that is silent may stand.
 fn others_stand(input: Input<'_>, wanted: &Reset) -> bool {
     let stays = |host: &&Host| wanted.hosts.as_ref().is_some_and(|names| !names.contains(&host.name));
     input.spec.with_role(Role::ControlPlane).filter(stays).any(|host| {
-        input.facts.host(&host.name).and_then(|seen| seen.record.known()).is_some_and(|record| record.settled)
+        match input.facts.host(&host.name).map(|seen| &seen.record) {
+            Some(Fact::Known { value, .. }) => value.settled,
+            Some(Fact::Absent) => false,
+            Some(Fact::Unreadable { .. }) | None => true,
+        }
     })
 }
 

@@ -170,6 +170,54 @@ fn a_host_that_was_installed_anew_frees_its_name_first() {
 }
 
 #[test]
+fn dead_members_go_before_any_comes_back() {
+    let spec = spec(5, 0);
+    let mut facts = standing(&spec, |host| !matches!(host.as_str(), "cp4" | "cp5"));
+    facts.etcd = standing(&spec, |_| true).etcd.map(|mut etcd| {
+        for id in [4, 5] {
+            etcd.sights.insert(MemberId(id), Sight::Down { why: "connection refused".into() });
+        }
+        etcd
+    });
+    let plan = planned(apply(&spec, &facts));
+    let at = |verb: &str| plan.steps.iter().position(|step| step.id.as_str().ends_with(verb)).unwrap();
+    assert!(at("cp4-unmember") < at("cp5-unmember") && at("cp5-unmember") < at("cp4-member"));
+    let added = &plan.steps[at("cp4-member")];
+    assert!(added.after.contains(&plan.steps[at("cp5-unmember")].id), "{added:?}");
+    let StepKind::PlaceFiles { etcd, .. } = &plan.steps[at("cp4-files")].kind else { panic!("files") };
+    let members: Vec<&str> = etcd.members.keys().map(HostName::as_str).collect();
+    assert_eq!(members, ["cp1", "cp2", "cp3", "cp4"], "the list there is when it starts");
+}
+
+#[test]
+fn another_name_at_a_dead_members_place_takes_its_place() {
+    let was = spec(3, 0);
+    let etcd = standing(&was, |_| true).etcd.map(|mut etcd| {
+        etcd.sights.insert(MemberId(3), Sight::Down { why: "connection refused".into() });
+        etcd
+    });
+    let mut spec = was.clone();
+    spec.hosts[2].name = "cp9".into();
+    let mut facts = standing(&spec, |host| host.as_str() != "cp9");
+    facts.etcd = etcd;
+    let plan = planned(apply(&spec, &facts));
+    let files = plan.steps.iter().find_map(|step| match &step.kind {
+        StepKind::PlaceFiles { files: FileSet::Etcd, etcd } => Some(etcd.members.clone()),
+        _ => None,
+    });
+    let names: Vec<String> = files.unwrap().keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["cp1", "cp2", "cp9"]);
+}
+
+#[test]
+fn nobody_joins_where_there_is_no_cluster() {
+    let spec = spec(1, 1);
+    let facts = standing(&spec, |_| false);
+    let only = Request::Apply { only: Some(vec!["w1".into()]) };
+    assert_eq!(codes(&asked(&spec, &facts, &desired(&spec), &only)), ["CONV009"]);
+}
+
+#[test]
 fn nobody_joins_a_cluster_that_cannot_be_asked() {
     let spec = spec(3, 1);
     let mut facts = standing(&spec, |host| host.as_str() != "w1");

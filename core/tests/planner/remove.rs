@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kubewright_core::drain::{Node, World as Observed};
 use kubewright_core::facts::etcd::{MemberId, Sight};
-use kubewright_core::facts::{Fact, Facts};
+use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::{Plan, StepKind, waves};
 use kubewright_core::planner::{Choices, Desired, Identity, Input, Outcome, Removal, remove};
@@ -14,7 +14,7 @@ use kubewright_core::spec::Spec;
 use proptest::prelude::*;
 
 use crate::converge::standing;
-use crate::setting::{Rehearsal, TOKEN, codes, moves, spec};
+use crate::setting::{Rehearsal, TOKEN, bare, codes, known, moves, spec};
 
 fn leaving(spec: &Spec, facts: &Facts, name: &str) -> Outcome {
     let host = spec.host(&name.into()).unwrap();
@@ -105,6 +105,22 @@ fn a_dead_member_can_be_let_go_if_somebody_vouches_for_its_machine() {
     });
     let plan = planned(leaving(&spec, &facts, "cp3"));
     assert!(plan.findings.iter().any(|finding| finding.code == "LEAVE003"));
+    assert!(!told(&plan).contains("reset") && !told(&plan).contains("drain"), "{}", told(&plan));
+}
+
+#[test]
+fn another_machine_at_the_nodes_address_is_left_alone() {
+    let spec = spec(1, 1);
+    let mut facts = standing(&spec, |_| true);
+    let foreign = HostFacts { ca_fingerprint: known("abc".into()), ..bare(&"w1".into()) };
+    facts.hosts.insert("w1".into(), known(foreign));
+    assert_eq!(codes(&leaving(&spec, &facts, "w1")), ["LEAVE005"]);
+    let dark = HostFacts { etcd_data: Fact::unreadable("I/O error"), ..bare(&"w1".into()) };
+    facts.hosts.insert("w1".into(), known(dark));
+    assert_eq!(codes(&leaving(&spec, &facts, "w1")), ["LEAVE005"]);
+    // Bare, it was installed anew: there is nothing to move and nothing to take apart.
+    facts.hosts.insert("w1".into(), known(bare(&"w1".into())));
+    let plan = planned(leaving(&spec, &facts, "w1"));
     assert!(!told(&plan).contains("reset") && !told(&plan).contains("drain"), "{}", told(&plan));
 }
 

@@ -84,6 +84,22 @@ fn a_part_of_a_cluster_that_stands_leaves_by_another_door() {
 }
 
 #[test]
+fn silence_is_not_taken_for_absence() {
+    let spec = spec(3, 0);
+    let mut facts = standing(&spec);
+    for name in ["cp2", "cp3"] {
+        facts.hosts.insert(name.into(), Fact::unreadable("no route to host"));
+    }
+    assert_eq!(codes(&reset(&spec, &facts, Some(&["cp1"]))), ["RESET003"]);
+    // One that an abandoned run left behind may have its vote by now.
+    let mut facts = standing(&spec);
+    let record = HostRecord { cluster: "lab".into(), operation: "a".into(), roles: Vec::new(), settled: false };
+    let left = HostFacts { record: known(record), etcd_data: known(true), ..bare(&"cp3".into()) };
+    facts.hosts.insert("cp3".into(), known(left));
+    assert_eq!(codes(&reset(&spec, &facts, Some(&["cp3"]))), ["RESET003"]);
+}
+
+#[test]
 fn a_silent_host_stays_as_it_is_if_the_user_agrees() {
     let spec = spec(3, 1);
     let mut facts = standing(&spec);

@@ -10,8 +10,14 @@ use crate::planner::difference::{Differences, is_part};
 use crate::spec::{Host, Role};
 
 /// All of it.
-pub(super) fn stands_in_the_way(input: Input<'_>, differences: &Differences<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn stands_in_the_way(
+    input: Input<'_>,
+    only: Option<&[HostName]>,
+    differences: &Differences<'_>,
+    findings: &mut Vec<Finding>,
+) {
     if !differences.stands() {
+        findings.extend(only.map(|_| nothing_to_join()));
         findings.extend(orphans(input));
         return;
     }
@@ -21,6 +27,12 @@ pub(super) fn stands_in_the_way(input: Input<'_>, differences: &Differences<'_>,
     findings.extend(members(input, differences));
     findings.extend(differences.strangers.iter().map(stranger));
     findings.extend(differences.joining.iter().filter_map(|host| reinstalled(input, host)));
+}
+
+/// CONV009: a first cluster is built from all hosts of the spec.
+fn nothing_to_join() -> Finding {
+    let text = "no control plane of the spec is a finished part of the cluster, so there is none to join";
+    Finding::new(Severity::Blocks, "CONV009", Subject::Cluster, text).hint("build it first:  kubewright apply")
 }
 
 /// CONV001: parts of a cluster without any control plane that could be asked about it.
@@ -92,10 +104,16 @@ fn members(input: Input<'_>, differences: &Differences<'_>) -> Vec<Finding> {
         }
     };
     let mut findings = Vec::new();
-    // A name that comes again frees its place first; whether that may be is asked then, when its guard is.
-    if etcd.member_on(&first.name).is_none()
-        && let Err(why) = (MemberChange::AddLearner { peer_url: first.etcd_peer_url() }).is_borne(etcd)
-    {
+    // Names that come again free their places before anybody joins.
+    let mut rest = etcd.clone();
+    for host in differences.joining.iter().filter(|host| etcd.started_on(host).is_some()) {
+        let change = MemberChange::Remove { host: host.name.clone(), gone: true };
+        if let Err(why) = change.is_borne(&rest) {
+            findings.push(block("CONV007", format!("the dead member of {} cannot be taken out: {why}", host.name)));
+        }
+        rest.members.retain(|member| Some(member.id) != etcd.started_on(host).map(|dead| dead.id));
+    }
+    if let Err(why) = (MemberChange::AddLearner { peer_url: first.etcd_peer_url() }).is_borne(&rest) {
         findings.push(block("CONV007", format!("no etcd member can be added: {why}")));
     }
     let is_ours = |url: &String| differences.joining.iter().any(|host| host.etcd_peer_url() == *url);

@@ -43,7 +43,7 @@ pub(super) fn findings(input: Input<'_>, only: Option<&[HostName]>, differences:
     network::one_address_each(input, &mut findings);
     hostname::findings(input, &mut findings);
     clocks::agree(input, &mut findings);
-    cluster::stands_in_the_way(input, differences, &mut findings);
+    cluster::stands_in_the_way(input, only, differences, &mut findings);
     findings.sort();
     findings.dedup();
     findings
