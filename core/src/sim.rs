@@ -28,6 +28,8 @@ pub struct Machine {
     pub prepared: bool,
     /// The etcd identity that its files carry, once files are there.
     pub files: Option<String>,
+    /// The members that its etcd is told when it starts for the first time.
+    pub initial_cluster: BTreeSet<HostName>,
     /// Manifests of the control plane are there, not only etcd's.
     pub manifests: bool,
     /// Its kubelet runs.
@@ -94,6 +96,7 @@ impl World {
             let machine = Machine {
                 prepared: true,
                 files: Some(token.to_owned()),
+                initial_cluster: world.voters.clone(),
                 manifests: host.is(Role::ControlPlane),
                 kubelet: true,
                 etcd_data: host.is(Role::Etcd).then(|| token.to_owned()),
@@ -107,10 +110,11 @@ impl World {
         world
     }
 
-    /// The same world under a plan: one that takes the cluster apart may lose it.
+    /// The same world under a plan: one that takes every voter apart may lose the cluster.
     #[must_use]
     pub fn under(mut self, plan: &Plan) -> Self {
-        self.dissolving = matches!(plan.intent, Intent::Reset { .. });
+        let taken = |voter: &HostName| matches!(&plan.intent, Intent::Reset { hosts } if hosts.contains(voter));
+        self.dissolving = matches!(plan.intent, Intent::Reset { .. }) && self.voters.iter().all(taken);
         self
     }
 

@@ -14,6 +14,7 @@ use super::planning::{self, Pinning, see};
 use super::run;
 use super::world::World;
 use crate::error::{Error, ExitCode};
+use crate::facts::gather_etcd;
 use crate::ports::Hosts;
 use crate::report::{self, Paint};
 
@@ -134,7 +135,10 @@ async fn saved(world: &World, path: &Path) -> Result<Ready, Error> {
     }
     let hosts = world.connect(&plan.spec)?;
     // Its digests were settled when it was made, and stand in it.
-    let facts = see(&plan.spec, &hosts, &world.clock, None).await;
+    let mut facts = see(&plan.spec, &hosts, &world.clock, None).await;
+    if facts.etcd.is_absent() && plan.assumptions.iter().any(|assumed| assumed.path.starts_with("etcd.")) {
+        facts.etcd = gather_etcd(&plan.spec, hosts.clone(), &facts, world.clock.clone()).await;
+    }
     let moved = plan::moved(&plan, &facts);
     if !moved.is_empty() {
         return Err(Error::moved(moved.join("; ")));

@@ -75,7 +75,7 @@ fn ways(spec: &Spec) -> Vec<(HostName, String)> {
 /// admin.conf from the first control plane that has it.
 pub(super) async fn admin_conf(spec: &Spec, hosts: &dyn Hosts) -> Result<SecretString, Error> {
     let control_planes: Vec<HostName> = spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
-    authority::admin_conf(hosts, &control_planes).await?.ok_or_else(|| {
+    authority::admin_conf(hosts, &spec.name, &control_planes).await?.ok_or_else(|| {
         let text =
             format!("no control plane of {} has {}: the cluster is not built yet", spec.name, authority::ADMIN_CONF);
         Error::failed(text).next("kubewright apply -f cluster.yaml")

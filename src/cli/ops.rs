@@ -15,6 +15,7 @@ use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::exec::lock::{self, Lock};
 use crate::exec::recover::{publish, still_locked, unfinished, up_to_date};
+use crate::exec::reset;
 use crate::ports::Hosts;
 use crate::report::{self, Paint};
 use crate::store::{Hold, Operation, StoreError};
@@ -109,23 +110,31 @@ impl Resume {
     }
 }
 
-/// An operation that is over has nothing to go on with, but its last process may have died before it gave the lock back.
+/// An operation that is over has nothing to go on with, but its last process may have died before it gave the lock back or
+/// took the last traces off hosts that are part of nothing any more.
 async fn over(world: &World, operation: &Operation, hosts: &dyn Hosts, forced: bool) -> Result<ExitCode, Error> {
     let plan = &operation.plan;
     let ended = if operation.journal.status().finished { "has finished" } else { "was abandoned" };
     let mut said = format!("operation {} {ended}; nothing to do", plan.operation);
     let freed = still_locked(hosts, plan).await;
+    let mut fence = operation.journal.status().fence;
     if freed {
         let holder = lock::holder(plan, world.operator(), world.clock.now());
         let lock = Lock::take(hosts, &plan.keepers, &plan.spec, holder, forced).await?;
         let mut notes = Vec::new();
         publish(&lock, operation, &mut notes).await;
         lock.release().await;
+        fence = lock.fence;
         notes.iter().for_each(|note| report::note(note));
         said = format!(
             "operation {} {ended}, but the cluster was still locked for it: the lock was given back",
             plan.operation
         );
+    }
+    if operation.journal.status().finished {
+        for note in reset::forget(hosts, plan, fence).await {
+            report::note(&format!("left behind: {note}"));
+        }
     }
     if world.json {
         report::print_json(

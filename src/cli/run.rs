@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubewright_core::ids::HostName;
 use kubewright_core::intent::Intent;
 use kubewright_core::journal::{self, Event};
-use kubewright_core::plan::{Plan, Step, StepKind, Target};
+use kubewright_core::plan::Plan;
 use kubewright_core::progress::News;
 use kubewright_core::quorum::majority;
 use kubewright_core::summary;
@@ -96,7 +95,7 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     drop(hands);
     mirror.finish().await;
     if matches!(outcome, Ok((End::Finished, _))) {
-        for note in reset::forget(hosts.as_ref(), &gone(&plan), lock.fence).await {
+        for note in reset::forget(hosts.as_ref(), &plan, lock.fence).await {
             report::note(&format!("left behind: {note}"));
         }
     }
@@ -114,15 +113,6 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
         }
         End::Broken(broken) => Err(explain(&broken, &story).details(details)),
     }
-}
-
-/// Hosts that are part of nothing any more once the plan is done, and whether what they need for the next cluster stays.
-fn gone(plan: &Plan) -> Vec<(HostName, bool)> {
-    let reset = |step: &Step| match (&step.kind, &step.target) {
-        (StepKind::ResetHost { keep_prepared, .. }, Target::Host(name)) => Some((name.clone(), *keep_prepared)),
-        _ => None,
-    };
-    plan.steps.iter().filter_map(reset).collect()
 }
 
 /// Drives the run with signals, heartbeat and notes around it; also what its journal tells in the end.

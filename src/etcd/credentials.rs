@@ -4,7 +4,8 @@ use camino::Utf8Path;
 use kubewright_core::ids::HostName;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::host::files::{ReadFile, read_files};
+use crate::host::authority::files_of;
+use crate::host::files::ReadFile;
 use crate::kube::Credentials;
 use crate::ports::{EtcdError, EtcdFault, Hosts};
 
@@ -18,16 +19,16 @@ const AUTHORITY: &str = "etcd/ca.crt";
 /// every host with an API server, which is enough where etcd lives elsewhere.
 const CLIENTS: [&str; 2] = ["etcd/healthcheck-client", "apiserver-etcd-client"];
 
-/// Reads them from the first of the hosts that has them.
+/// Reads them from the first of the cluster's hosts that has them.
 ///
 /// # Errors
 /// [`EtcdFault::Invalid`] where none of them does, with what was seen of each.
-pub async fn read(hosts: &dyn Hosts, names: &[HostName]) -> Result<Credentials, EtcdError> {
+pub async fn read(hosts: &dyn Hosts, cluster: &str, names: &[HostName]) -> Result<Credentials, EtcdError> {
     let mut seen = Vec::new();
     for name in names {
-        match read_from(hosts, name).await {
+        match read_from(hosts, cluster, name).await {
             Ok(Some(credentials)) => return Ok(credentials),
-            Ok(None) => seen.push(format!("{name} has none in {PKI}")),
+            Ok(None) => seen.push(format!("{name} has none of {cluster} in {PKI}")),
             Err(why) => seen.push(format!("{name}: {why}")),
         }
     }
@@ -35,14 +36,13 @@ pub async fn read(hosts: &dyn Hosts, names: &[HostName]) -> Result<Credentials, 
     Err(EtcdError::new(EtcdFault::Invalid, "read etcd's client certificate", said))
 }
 
-async fn read_from(hosts: &dyn Hosts, name: &HostName) -> Result<Option<Credentials>, String> {
+async fn read_from(hosts: &dyn Hosts, cluster: &str, name: &HostName) -> Result<Option<Credentials>, String> {
     let path = |file: &str, suffix: &str| Utf8Path::new(PKI).join(format!("{file}{suffix}")).into_string();
     let authority = path(AUTHORITY, "");
     let pairs = CLIENTS.map(|client| (path(client, ".crt"), path(client, ".key")));
     let mut wanted = vec![authority.as_str()];
     wanted.extend(pairs.iter().flat_map(|(certificate, key)| [certificate.as_str(), key.as_str()]));
-    let host = hosts.host(name).await.map_err(|error| error.to_string())?;
-    let files = read_files(host.as_ref(), &wanted).await.map_err(|error| error.to_string())?;
+    let files = files_of(hosts, cluster, name, &wanted).await.map_err(|error| error.to_string())?.unwrap_or_default();
     let Some(authority) = files.get(&authority) else { return Ok(None) };
     let pair = pairs.iter().find_map(|(certificate, key)| Some((files.get(certificate)?, files.get(key)?)));
     let Some((certificate, key)) = pair else { return Ok(None) };

@@ -95,7 +95,7 @@ impl EtcdCluster {
         let places = spec.with_role(Role::Etcd);
         let places: Vec<Place> =
             places.map(|host| Place { host: host.name.clone(), client, peer: host.private_address }).collect();
-        let credentials = credentials::read(hosts.as_ref(), control_planes).await?;
+        let credentials = credentials::read(hosts.as_ref(), &spec.name, control_planes).await?;
         Self::connect(&Way::Ssh(hosts), &places, &credentials, clock)
     }
 }

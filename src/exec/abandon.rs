@@ -132,6 +132,11 @@ impl Outlook {
                 names(&self.remains.claimed)
             ));
         }
+        for host in &self.remains.members {
+            sentences.push(format!(
+                "etcd's list may hold a member of {host} that this run added: kubewright node remove {host}"
+            ));
+        }
         for node in &self.remains.cordoned {
             sentences.push(format!("{node} may still be cordoned by it: kubewright node uncordon {node}"));
         }

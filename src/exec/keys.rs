@@ -273,7 +273,7 @@ async fn existing(hands: &Hands, source: KeySource) -> Result<ExistingAuthoritie
     match source {
         KeySource::New => Ok(ExistingAuthorities::default()),
         KeySource::Cluster => {
-            authority::authorities(hands.hosts.as_ref(), &hands.plan.keepers).await?.ok_or_else(|| Failure {
+            authority::authorities(hands.hosts.as_ref(), &hands.plan.spec.name, &hands.plan.keepers).await?.ok_or_else(|| Failure {
                 hint: Some("put ca.key, front-proxy-ca.key, etcd/ca.key and sa.key back into /etc/kubernetes/pki of a control plane".into()),
                 ..Failure::new("no control plane has the keys of all of the cluster's authorities")
             })

@@ -80,6 +80,9 @@ impl Lock {
     /// Takes the lock for `holder` on a majority of the plan's keepers, and makes sure that no work of another operation
     /// runs on any host of the spec. `forced` takes it from a holder on another machine that still seems to work.
     ///
+    /// The number is higher than any that a host of the spec has seen: where the control planes were taken apart, a worker
+    /// that was silent then remembers more than they do.
+    ///
     /// # Errors
     /// [`LockError`].
     pub async fn take(
@@ -90,12 +93,14 @@ impl Lock {
         forced: bool,
     ) -> Result<Self, LockError> {
         let all = keepers.len();
-        let asked = join_all(keepers.iter().map(|name| async move {
+        let ask = |name| async move {
             let host = hosts.host(name).await?;
             let seen = read_lock(host.as_ref()).await?;
             Ok::<_, HostError>((host, seen))
-        }))
-        .await;
+        };
+        let others = spec.hosts.iter().map(|host| &host.name).filter(|name| !keepers.contains(name));
+        let (asked, others) = tokio::join!(join_all(keepers.iter().map(ask)), join_all(others.map(ask)));
+        let remembered = others.into_iter().flatten().map(|(_, seen)| seen.lock.fence);
         let (mut answered, mut answers, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for outcome in asked {
             match outcome {
@@ -111,7 +116,7 @@ impl Lock {
         }
         is_free(&answers, all, &holder, forced)?;
 
-        let highest = answers.iter().map(|seen| seen.lock.fence).max().unwrap_or(0);
+        let highest = answers.iter().map(|seen| seen.lock.fence).chain(remembered).max().unwrap_or(0);
         let fence = highest + 1;
         let taken = join_all(answered.iter().map(|host| take_lock(host.as_ref(), highest, fence, &holder))).await;
         let (mut ours, mut in_doubt, mut refused) = (Vec::new(), Vec::new(), 0);

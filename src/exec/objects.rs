@@ -46,7 +46,7 @@ pub async fn connected(hands: &Hands) -> Result<&dyn KubeApi, Failure> {
 
 /// The administrator's kubeconfig of a cluster that stands.
 async fn admin(hands: &Hands) -> Result<SecretString, Failure> {
-    let found = authority::admin_conf(hands.hosts.as_ref(), &hands.plan.keepers).await?;
+    let found = authority::admin_conf(hands.hosts.as_ref(), &hands.plan.spec.name, &hands.plan.keepers).await?;
     found.ok_or_else(|| Failure::new(format!("no control plane has {}", authority::ADMIN_CONF)))
 }
 
@@ -55,7 +55,7 @@ async fn authority_certificate(hands: &Hands) -> Result<String, Failure> {
     if hands.plan.intent == Intent::Bootstrap {
         return Ok(hands.keys().await?.authority()?.to_owned());
     }
-    let found = authority::certificate(hands.hosts.as_ref(), &hands.plan.keepers).await?;
+    let found = authority::certificate(hands.hosts.as_ref(), &hands.plan.spec.name, &hands.plan.keepers).await?;
     let found = found.ok_or_else(|| Failure::new("no control plane has the certificate of the cluster's authority"))?;
     Ok(found.expose_secret().to_owned())
 }

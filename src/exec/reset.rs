@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use kubewright_core::facts::HostRecord;
 use kubewright_core::ids::HostName;
-use kubewright_core::plan::Step;
+use kubewright_core::plan::{Plan, Step, StepKind, Target};
 use kubewright_manifests::layout::CRI_SOCKET;
 
 use super::hands::Hands;
@@ -40,11 +40,12 @@ pub async fn host(
     Ok(())
 }
 
-/// Takes away what the run itself kept on hosts that were taken apart: lock, journal, results of its units. After the
-/// last word of the run, for nothing may be written there afterwards. What was prepared is remembered where it stays. What could not be taken away is told.
-pub async fn forget(hosts: &dyn Hosts, gone: &[(HostName, bool)], fence: u64) -> Vec<String> {
-    let asked = join_all(gone.iter().map(|(name, keep_prepared)| async move {
-        let keep = if *keep_prepared { "yes" } else { "no" };
+/// Takes away what a finished run itself kept on hosts that it took apart: lock, journal, results of its units. After the
+/// last word of the run, for nothing may be written there afterwards; `ops resume` of it does this again. What was prepared
+/// is remembered where it stays. What could not be taken away is told.
+pub async fn forget(hosts: &dyn Hosts, plan: &Plan, fence: u64) -> Vec<String> {
+    let asked = join_all(gone(plan).map(|(name, keep_prepared)| async move {
+        let keep = if keep_prepared { "yes" } else { "no" };
         let script = Script::new("common/forget.sh", playbooks::FORGET).value("KEEP_PREPARED", keep);
         let host = hosts.host(name).await?;
         run_fenced(host.as_ref(), fence, &script, &mut quiet()).await?.success(name, &script)?;
@@ -52,4 +53,12 @@ pub async fn forget(hosts: &dyn Hosts, gone: &[(HostName, bool)], fence: u64) ->
     }))
     .await;
     asked.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect()
+}
+
+/// Hosts that are part of nothing any more once the plan is done, and whether what they need for the next cluster stays.
+fn gone(plan: &Plan) -> impl Iterator<Item = (&HostName, bool)> {
+    plan.steps.iter().filter_map(|step| match (&step.kind, &step.target) {
+        (StepKind::ResetHost { keep_prepared, .. }, Target::Host(name)) => Some((name, *keep_prepared)),
+        _ => None,
+    })
 }

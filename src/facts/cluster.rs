@@ -56,15 +56,12 @@ pub fn awaits_member(spec: &Spec, facts: &Facts) -> bool {
 
 /// The control planes that are a finished part of the spec's cluster.
 fn standing(spec: &Spec, facts: &Facts) -> Vec<HostName> {
-    let is_part = |name: &HostName| {
-        let record = facts.host(name).and_then(|seen| seen.record.known());
-        record.is_some_and(|record| record.settled && record.cluster == spec.name)
-    };
-    spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).filter(is_part).collect()
+    facts.control_planes(spec).into_iter().map(|host| host.name.clone()).collect()
 }
 
 async fn ask(spec: &Spec, hosts: Arc<dyn Hosts>, control_planes: &[HostName]) -> Result<ClusterFacts, String> {
-    let found = authority::admin_conf(hosts.as_ref(), control_planes).await.map_err(|error| error.to_string())?;
+    let found =
+        authority::admin_conf(hosts.as_ref(), &spec.name, control_planes).await.map_err(|error| error.to_string())?;
     let admin = found.ok_or_else(|| format!("no control plane has {}", authority::ADMIN_CONF))?;
     let credentials = Credentials::from_kubeconfig(admin.expose_secret()).map_err(|error| error.to_string())?;
     let api = ClusterApi::over_ssh(spec, hosts, &credentials).map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@ pub mod etcd;
 mod fitness;
 mod host;
 pub mod lock;
+mod membership;
 mod parse;
 pub mod sample;
 
@@ -20,6 +21,7 @@ use crate::ids::HostName;
 pub use cluster::{ClusterFacts, NodeFacts};
 pub use fitness::{Fitness, FsyncLatency, Module, Mount, Proxy, Route, Sysctl, Trace};
 pub use host::{Address, Clock, HostFacts, HostRecord, Os, OsFamily, Space, UnitFacts};
+pub use membership::Membership;
 pub use parse::{BadAnswer, Exchange};
 
 /// Version of the facts on disk; a newer one is not read.

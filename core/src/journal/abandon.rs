@@ -13,6 +13,8 @@ pub struct Remains {
     pub claimed: BTreeSet<HostName>,
     /// Hosts on which etcd may have been started: their data is never touched.
     pub etcd: BTreeSet<HostName>,
+    /// Hosts whose member may have been added to the etcd of a cluster that stands.
+    pub members: BTreeSet<HostName>,
     /// Nodes that may still be cordoned by it.
     pub cordoned: BTreeSet<HostName>,
 }
@@ -28,7 +30,10 @@ pub fn remains(plan: &Plan, status: &Status) -> Remains {
             StepKind::PlaceFiles { .. } | StepKind::StartWorker => {
                 remains.claimed.insert(host.clone());
             }
-            StepKind::StartControlPlane => {
+            StepKind::AddEtcdMember { .. } => {
+                remains.members.insert(host.clone());
+            }
+            StepKind::StartControlPlane | StepKind::StartEtcdMember => {
                 remains.claimed.insert(host.clone());
                 remains.etcd.insert(host.clone());
             }
@@ -85,6 +90,21 @@ mod tests {
         assert!(remains(&plan, &status).cordoned.is_empty());
         status.steps.insert(plan.steps[0].id.clone(), StepState::Started { attempt: 1 });
         assert_eq!(remains(&plan, &status).cordoned.len(), 1);
+    }
+
+    #[test]
+    fn a_member_that_was_added_stays_on_the_list_of_etcd() {
+        let mut plan = sample::plan();
+        plan.steps.truncate(2);
+        plan.steps[0].kind = StepKind::AddEtcdMember { peer_url: "https://10.77.0.12:2380".into() };
+        plan.steps[1].kind = StepKind::StartEtcdMember;
+        plan.steps.iter_mut().for_each(|step| step.target = Target::Host("cp2".into()));
+        let mut status = Status::new(&plan);
+        status.steps.insert(plan.steps[0].id.clone(), StepState::Started { attempt: 1 });
+        let added = remains(&plan, &status);
+        assert_eq!((added.members.len(), added.etcd.len()), (1, 0));
+        status.steps.insert(plan.steps[1].id.clone(), StepState::Started { attempt: 1 });
+        assert_eq!(remains(&plan, &status).etcd, BTreeSet::from(["cp2".into()]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::facts::Facts;
+use crate::facts::etcd::EtcdFacts;
 use crate::finding::Finding;
 use crate::guard::Guard;
 use crate::ids::{HostName, OperationId, StepId};
@@ -133,8 +134,9 @@ pub fn digest_of(bytes: &[u8]) -> String {
 
 /// The assumptions of a plan that no longer hold, each as a sentence.
 pub fn moved(plan: &Plan, facts: &Facts) -> Vec<String> {
+    let hosts = plan.spec.hosts.iter().flat_map(|host| crate::facts::assumed_of(&host.name, facts));
     let now: BTreeMap<String, String> =
-        plan.spec.hosts.iter().flat_map(|host| crate::facts::assumed_of(&host.name, facts)).collect();
+        hosts.chain(facts.etcd.known().into_iter().flat_map(EtcdFacts::assumed)).collect();
     plan.assumptions
         .iter()
         .filter_map(|assumed| {

@@ -7,7 +7,7 @@ use crate::facts::{Fact, HostFacts};
 use crate::ids::HostName;
 use crate::marks::{self, Change};
 use crate::plan::FileSet;
-use crate::spec::{Host, Role};
+use crate::spec::Host;
 
 /// Everything that is not as it should be, by what can be done about it. Hosts stand in the order of the spec.
 #[derive(Debug, Default)]
@@ -39,20 +39,15 @@ impl<'a> Differences<'a> {
     pub fn of(input: Input<'a>, only: Option<&[HostName]>) -> Self {
         let mut differences = Self::default();
         let in_scope = |host: &Host| only.is_none_or(|only| only.contains(&host.name));
+        differences.control_planes = input.facts.control_planes(input.spec);
+        differences.keepers = input.facts.keepers(input.spec);
         for host in &input.spec.hosts {
-            let Some(seen) = input.facts.host(&host.name) else {
-                differences.keepers.extend(host.is(Role::ControlPlane).then_some(host));
-                continue;
-            };
-            if !is_part(input, seen) {
+            let Some(seen) = input.facts.host(&host.name) else { continue };
+            if !seen.is_part(&input.spec.name) {
                 if in_scope(host) {
                     differences.joining.push(host);
                 }
                 continue;
-            }
-            if host.is(Role::ControlPlane) {
-                differences.control_planes.push(host);
-                differences.keepers.push(host);
             }
             if let Some(desired) = input.desired.hosts.get(&host.name).filter(|_| in_scope(host)) {
                 differences.compare(host, seen, desired);
@@ -125,9 +120,4 @@ impl<'a> Differences<'a> {
             self.unable.push((host, unable));
         }
     }
-}
-
-/// Whether a host is a finished part of the spec's cluster.
-pub(super) fn is_part(input: Input<'_>, seen: &HostFacts) -> bool {
-    seen.record.known().is_some_and(|record| record.settled && record.cluster == input.spec.name)
 }

@@ -1,15 +1,14 @@
 //! A node leaves the cluster: its pods first, then its etcd member where the others bear it, then what it ran.
 
-use super::difference::is_part;
 use super::drain::{Choices, foresee, tell_drain};
 use super::steps::{PROVE_SECONDS, SHORT_SECONDS, assumptions, same_machine};
 use super::story::Story;
 use super::{Input, Outcome};
 use crate::drain::{Permission, World};
-use crate::facts::{Fact, HostFacts};
+use crate::facts::{Fact, HostFacts, Membership};
 use crate::finding::{Finding, Severity, Subject, worst};
 use crate::guard::{Guard, MemberChange};
-use crate::ids::{HostName, StepId};
+use crate::ids::StepId;
 use crate::intent::Intent;
 use crate::plan::{EtcdStart, FORMAT, FileSet, ObjectGroup, Plan, StepKind, Undo, lint};
 use crate::spec::{EndpointMode, Host, Role};
@@ -64,7 +63,7 @@ pub fn remove(removal: Removal<'_>) -> Outcome {
         tool_version: input.tool_version.to_owned(),
         intent: Intent::RemoveNode { node: host.name.clone() },
         spec: input.spec.clone(),
-        keepers: keepers(input),
+        keepers: input.facts.keepers(input.spec).into_iter().map(|host| host.name.clone()).collect(),
         assumptions: assumptions(input),
         findings,
         steps: story.steps(),
@@ -105,26 +104,20 @@ fn not_now(removal: Removal<'_>) -> Option<Finding> {
 
 /// LEAVE005: it is somebody else's by now, or nobody can tell.
 fn foreign(input: Input<'_>, host: &Host, seen: &HostFacts) -> Option<Finding> {
-    let why = match &seen.record {
-        Fact::Known { value, .. } if value.cluster == input.spec.name => return None,
-        Fact::Known { value, .. } => format!("it belongs to the cluster {}", value.cluster),
-        Fact::Unreadable { why, .. } => format!("whose it is cannot be read: {why}"),
-        Fact::Absent if holds_anything(seen) => {
+    let why = match seen.membership(&input.spec.name) {
+        Membership::Part(_) | Membership::Claimed(_) | Membership::Silent(_) | Membership::Bare => return None,
+        Membership::OfAnother(record) => format!("it belongs to the cluster {}", record.cluster),
+        Membership::Unclear(why) => format!("whose it is cannot be read: {why}"),
+        Membership::Foreign => {
             "it holds a Kubernetes or an etcd that no operation of ours made: another machine answers at its address"
                 .to_owned()
         }
-        Fact::Absent => return None,
     };
     Some(
         about(host, Severity::Blocks, "LEAVE005", why).hint(
             "look which machine it is; if the node's own machine is off for good, take the address out of its way",
         ),
     )
-}
-
-/// What cannot be read is not taken for absent.
-fn holds_anything(seen: &HostFacts) -> bool {
-    !seen.ca_fingerprint.is_absent() || seen.etcd_data.known() != Some(&false) && !seen.etcd_data.is_absent()
 }
 
 /// LEAVE003.
@@ -189,12 +182,10 @@ fn tell(story: &mut Story, removal: Removal<'_>, gone: bool, moved: Vec<StepId>)
         ];
     }
     // The spec may name others that left before, or that never came.
-    let is_part = |other: &&Host| {
-        other.name != host.name && input.facts.host(&other.name).is_some_and(|seen| is_part(input, seen))
-    };
-    let nodes = input.spec.with_role(Role::ControlPlane).filter(is_part).map(|other| other.name.clone());
+    let others = input.facts.control_planes(input.spec).into_iter().filter(|other| other.name != host.name);
+    let nodes = others.map(|other| other.name.clone()).collect();
     story
-        .in_cluster(StepKind::Prove { nodes: nodes.collect(), add_ons: false })
+        .in_cluster(StepKind::Prove { nodes, add_ons: false })
         .after(&before)
         .within(PROVE_SECONDS)
         .because("nothing is promised that was not seen: the control planes that stay serve");
@@ -204,10 +195,7 @@ fn tell(story: &mut Story, removal: Removal<'_>, gone: bool, moved: Vec<StepId>)
 fn forget_api_server(story: &mut Story, input: Input<'_>, host: &Host, after: &[StepId]) -> Vec<StepId> {
     let mut steps = Vec::new();
     if input.spec.endpoint.mode == EndpointMode::NodeLocal {
-        let is_part = |other: &&Host| {
-            let record = input.facts.host(&other.name).and_then(|seen| seen.record.known());
-            !other.is(Role::ControlPlane) && record.is_some_and(|record| record.settled)
-        };
+        let is_part = |other: &&Host| !other.is(Role::ControlPlane) && input.facts.is_part(&other.name, input.spec);
         for worker in input.spec.hosts.iter().filter(|other| other.name != host.name).filter(is_part) {
             let files = StepKind::PlaceFiles { files: FileSet::Proxy, etcd: EtcdStart::default() };
             steps.push(
@@ -227,13 +215,4 @@ fn forget_api_server(story: &mut Story, input: Input<'_>, host: &Host, after: &[
             .because("cluster-info and kubeadm-config name a control plane that stays"),
     );
     steps
-}
-
-/// The control planes that are part of the cluster, and those that cannot be asked.
-fn keepers(input: Input<'_>) -> Vec<HostName> {
-    let may_be_part = |host: &&Host| match input.facts.host(&host.name) {
-        Some(seen) => is_part(input, seen),
-        None => true,
-    };
-    input.spec.with_role(Role::ControlPlane).filter(may_be_part).map(|host| host.name.clone()).collect()
 }

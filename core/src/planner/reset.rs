@@ -3,7 +3,7 @@
 use super::steps::{assumptions, same_machine};
 use super::story::Story;
 use super::{Input, Outcome};
-use crate::facts::{Fact, HostFacts};
+use crate::facts::{Fact, HostFacts, Membership};
 use crate::finding::{Finding, Severity, Subject, worst};
 use crate::guard::Guard;
 use crate::ids::{HostName, StepId};
@@ -75,50 +75,40 @@ fn silent(host: &Host, why: &str) -> Finding {
 /// Why a host is not taken apart.
 fn obstacle(input: Input<'_>, wanted: &Reset, host: &Host, seen: &HostFacts) -> Option<Finding> {
     let blocks = |code: &str, text: String| about(host, Severity::Blocks, code, text);
-    match &seen.record {
-        Fact::Unreadable { why, .. } => Some(
-            blocks("RESET002", format!("whose it is cannot be read: {why}"))
-                .hint("look at /var/lib/kubewright/host on it: it names the cluster that the host belongs to"),
-        ),
-        Fact::Known { value, .. } if value.cluster != input.spec.name => Some(
-            blocks("RESET002", format!("it belongs to the cluster {}", value.cluster))
-                .hint("use the file of that cluster"),
-        ),
-        // One that an abandoned run left behind may have got its vote: then etcd counts on it.
-        Fact::Known { value, .. }
-            if (value.settled || may_vote(host, seen)) && wanted.hosts.is_some() && others_stand(input, wanted) =>
-        {
-            Some(
-                blocks("RESET003", format!("it is part of {}, which stands or may stand", input.spec.name))
-                    .hint(format!("take it out of the cluster:  kubewright node remove {}", host.name)),
-            )
+    let counted_on = match seen.membership(&input.spec.name) {
+        Membership::Unclear(why) => {
+            return Some(
+                blocks("RESET002", format!("whose it is cannot be read: {why}"))
+                    .hint("look at /var/lib/kubewright/host on it: it names the cluster that the host belongs to"),
+            );
         }
-        Fact::Known { .. } => None,
-        Fact::Absent => {
-            let foreign = seen.ca_fingerprint.known().is_some() || seen.etcd_data.known() == Some(&true);
-            foreign.then(|| {
+        Membership::OfAnother(record) => {
+            return Some(
+                blocks("RESET002", format!("it belongs to the cluster {}", record.cluster))
+                    .hint("use the file of that cluster"),
+            );
+        }
+        Membership::Foreign => {
+            return Some(
                 blocks("RESET004", "it holds a Kubernetes or an etcd that no operation of ours made".to_owned())
-                    .hint("reset it with the tool that made it")
-            })
+                    .hint("reset it with the tool that made it"),
+            );
         }
-    }
-}
-
-/// Whether it may be a member of etcd: what cannot be read is not taken for absent.
-fn may_vote(host: &Host, seen: &HostFacts) -> bool {
-    host.is(Role::Etcd) && seen.etcd_data.known() != Some(&false) && !seen.etcd_data.is_absent()
+        Membership::Part(_) => true,
+        // One that an abandoned run left behind may have got its vote: then etcd counts on it.
+        Membership::Claimed(_) => host.is(Role::Etcd) && seen.may_hold_etcd_data(),
+        Membership::Silent(_) | Membership::Bare => false,
+    };
+    (counted_on && wanted.hosts.is_some() && others_stand(input, wanted)).then(|| {
+        blocks("RESET003", format!("it is part of {}, which stands or may stand", input.spec.name))
+            .hint(format!("take it out of the cluster:  kubewright node remove {}", host.name))
+    })
 }
 
 /// Whether control planes stay behind that are not to be taken apart; one that is silent may stand.
 fn others_stand(input: Input<'_>, wanted: &Reset) -> bool {
     let stays = |host: &&Host| wanted.hosts.as_ref().is_some_and(|names| !names.contains(&host.name));
-    input.spec.with_role(Role::ControlPlane).filter(stays).any(|host| {
-        match input.facts.host(&host.name).map(|seen| &seen.record) {
-            Some(Fact::Known { value, .. }) => value.settled,
-            Some(Fact::Absent) => false,
-            Some(Fact::Unreadable { .. }) | None => true,
-        }
-    })
+    input.facts.keepers(input.spec).iter().any(stays)
 }
 
 fn tell(input: Input<'_>, wanted: &Reset, hosts: &[&Host], findings: Vec<Finding>) -> Plan {

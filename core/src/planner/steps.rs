@@ -2,6 +2,7 @@
 
 use super::Input;
 use super::story::{Draft, Story};
+use crate::facts::etcd::EtcdFacts;
 use crate::guard::Guard;
 use crate::ids::StepId;
 use crate::plan::{Assumption, Probe, StepKind, Undo};
@@ -98,13 +99,14 @@ pub(super) fn same_machine<'a>(draft: Draft<'a>, input: Input<'_>, host: &Host) 
     }
 }
 
-/// What the planner relied on: identity, system and emptiness of each host.
+/// What the planner relied on: identity, system and emptiness of each host; who is in etcd, where it was asked.
 pub(super) fn assumptions(input: Input<'_>) -> Vec<Assumption> {
     let mut assumptions: Vec<Assumption> = input
         .spec
         .hosts
         .iter()
         .flat_map(|host| crate::facts::assumed_of(&host.name, input.facts))
+        .chain(input.facts.etcd.known().into_iter().flat_map(EtcdFacts::assumed))
         .map(|(path, value)| Assumption { path, value })
         .collect();
     assumptions.sort();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Machine, World};
 use crate::ids::HostName;
-use crate::plan::{FileSet, KeySource, Step, StepKind, Target};
+use crate::plan::{EtcdStart, FileSet, KeySource, Step, StepKind, Target};
 use crate::spec::Role;
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
                 self.keys.extend(hosts.iter().cloned());
             }
             StepKind::PrepareHost(_) => self.machine(step)?.prepared = true,
-            StepKind::PlaceFiles { files, etcd } => self.place(step, *files, &etcd.initial_cluster_token)?,
+            StepKind::PlaceFiles { files, etcd } => self.place(step, *files, etcd)?,
             StepKind::StartControlPlane => self.start_control_plane(step)?,
             StepKind::StartWorker => self.start_worker(step)?,
             StepKind::AddEtcdMember { .. } => self.add_member(step)?,
@@ -92,7 +92,8 @@ impl World {
         if self.nodes.contains(&name) { Ok(name) } else { Err("there is no such node".into()) }
     }
 
-    fn place(&mut self, step: &Step, files: FileSet, token: &str) -> Result<(), String> {
+    fn place(&mut self, step: &Step, files: FileSet, etcd: &EtcdStart) -> Result<(), String> {
+        let token = etcd.initial_cluster_token.as_str();
         let name = self.host(step)?;
         let has_keys = self.keys.contains(&name);
         let machine = self.machine(step)?;
@@ -108,6 +109,7 @@ impl World {
                     return Err("files of another etcd would land under a running kubelet".into());
                 }
                 machine.files = Some(token.to_owned());
+                machine.initial_cluster = etcd.members.keys().cloned().collect();
                 machine.manifests |= files == FileSet::All;
             }
             FileSet::StaticPods => {
@@ -186,6 +188,10 @@ impl World {
         let name = self.host(step)?;
         if !self.is_member(&name) {
             return Err("its etcd would start before it was added".into());
+        }
+        let members: BTreeSet<HostName> = self.voters.union(&self.learners).cloned().collect();
+        if self.machines[&name].initial_cluster != members {
+            return Err("its etcd would be told other members than there are, and would refuse to start".into());
         }
         let machine = self.machine(step)?;
         if !machine.prepared || machine.files.is_none() {

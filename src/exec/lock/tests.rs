@@ -64,6 +64,17 @@ async fn taken_given_back_and_taken_again() {
 }
 
 #[tokio::test]
+async fn a_worker_that_remembers_more_is_outdone() {
+    let hosts = FakeHosts::new(NAMES);
+    put(&hosts, "w1", 7, None);
+    assert_eq!(take(&hosts, "a").await.unwrap().fence, 8);
+    let hosts = FakeHosts::new(NAMES);
+    put(&hosts, "cp2", 3, None);
+    hosts.fault("w1", "connect", Fault::Refused);
+    assert_eq!(take(&hosts, "a").await.unwrap().fence, 4);
+}
+
+#[tokio::test]
 async fn after_a_race_the_third_sees_who_won() {
     let hosts = FakeHosts::new(NAMES);
     put(&hosts, "cp1", 5, None);
@@ -200,6 +211,8 @@ async fn work_of_another_operation_is_not_joined() {
 async fn a_host_out_of_reach_is_not_asked_what_runs() {
     let hosts = FakeHosts::new(NAMES);
     leave_a_unit(&hosts, "beef").await;
+    // Once for its number, once for its units.
+    hosts.fault("w1", "connect", Fault::Refused);
     hosts.fault("w1", "connect", Fault::Refused);
     assert!(take(&hosts, "a").await.is_ok());
 }

@@ -52,7 +52,7 @@ async fn connect(lab: &Lab) -> EtcdCluster {
     });
     let hosts: Arc<dyn Hosts> = Arc::new(SshHosts::new(targets).expect("a folder for sockets"));
     let names = MEMBERS.map(HostName::from);
-    let credentials = credentials::read(hosts.as_ref(), &names).await.expect("a client certificate of etcd's");
+    let credentials = credentials::read(hosts.as_ref(), "lab", &names).await.expect("a client certificate of etcd's");
     let places = MEMBERS.map(|name| Place {
         host: name.into(),
         client: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 2379),

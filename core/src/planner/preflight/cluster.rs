@@ -1,12 +1,12 @@
 //! What stands in the way of changing a cluster that runs. What a running cluster is not changed in is told, not guessed.
 
 use super::{about, blocks};
-use crate::facts::Fact;
+use crate::facts::{Fact, Membership};
 use crate::finding::{Finding, Severity, Subject};
 use crate::guard::MemberChange;
 use crate::ids::HostName;
 use crate::planner::Input;
-use crate::planner::difference::{Differences, is_part};
+use crate::planner::difference::Differences;
 use crate::spec::{Host, Role};
 
 /// All of it.
@@ -37,8 +37,7 @@ fn nothing_to_join() -> Finding {
 
 /// CONV001: parts of a cluster without any control plane that could be asked about it.
 fn orphans(input: Input<'_>) -> Vec<Finding> {
-    let parts =
-        input.spec.hosts.iter().filter(|host| input.facts.host(&host.name).is_some_and(|seen| is_part(input, seen)));
+    let parts = input.spec.hosts.iter().filter(|host| input.facts.is_part(&host.name, input.spec));
     parts
         .map(|host| {
             let text = format!("it is part of {} already, but no control plane of the spec is", input.spec.name);
@@ -57,8 +56,7 @@ fn unable(host: &Host, what: &[String]) -> Finding {
 
 /// CONV006: what a host does is decided when it joins.
 fn other_roles(input: Input<'_>, host: &Host) -> Option<Finding> {
-    let seen = input.facts.host(&host.name).filter(|seen| is_part(input, seen))?;
-    let record = seen.record.known()?;
+    let Membership::Part(record) = input.facts.membership(&host.name, &input.spec.name) else { return None };
     let sorted = |roles: &[Role]| {
         let mut roles = roles.to_vec();
         roles.sort();

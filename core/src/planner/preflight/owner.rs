@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Input, blocks};
-use crate::facts::{HostFacts, HostRecord};
+use crate::facts::{HostFacts, HostRecord, Membership};
 use crate::finding::Finding;
 use crate::ids::HostName;
 use crate::spec::Host;
@@ -19,25 +19,25 @@ pub(super) fn identity(host: &Host, seen: &HostFacts) -> Option<Finding> {
 /// HOST010, HOST011, HOST014: what our own record on the host says. Only a host that certainly is nobody's, or ours, is
 /// built on.
 pub(super) fn record(input: Input<'_>, host: &Host, seen: &HostFacts) -> Option<Finding> {
-    if let Some(why) = seen.record.why() {
-        return Some(
+    Some(match seen.membership(&input.spec.name) {
+        Membership::Unclear(why) => {
             blocks(host, "HOST014", format!("whose it is cannot be read from {}: {why}", HostRecord::PATH))
-                .hint("look at the file: it names the cluster that the host belongs to"),
-        );
-    }
-    let record = seen.record.known()?;
-    if record.cluster != input.spec.name {
-        return Some(
+                .hint("look at the file: it names the cluster that the host belongs to")
+        }
+        Membership::OfAnother(record) => {
             blocks(host, "HOST010", format!("it belongs to the cluster {}", record.cluster))
-                .hint("take it out of that cluster first, or use another host"),
-        );
-    }
-    (!record.settled).then(|| {
-        blocks(host, "HOST011", format!("operation {} claimed it and has not finished", record.operation))
-            .hint(format!(
-                "go on with it:  kubewright ops resume {0} -f FILE   or give it up:  kubewright ops abandon {0} -f FILE",
-                record.operation
-            ))
+                .hint("take it out of that cluster first, or use another host")
+        }
+        Membership::Claimed(record) => blocks(
+            host,
+            "HOST011",
+            format!("operation {} claimed it and has not finished", record.operation),
+        )
+        .hint(format!(
+            "go on with it:  kubewright ops resume {0} -f FILE   or give it up:  kubewright ops abandon {0} -f FILE",
+            record.operation
+        )),
+        Membership::Part(_) | Membership::Silent(_) | Membership::Foreign | Membership::Bare => return None,
     })
 }
 
