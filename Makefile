@@ -10,7 +10,7 @@ XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check licences fmt build docs bench-fanout bench-bootstrap bench-size
+.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size
 
 help: ## What can be done here
 	@echo 'make TARGET, where TARGET is one of'
@@ -24,6 +24,10 @@ demo-down: ## Take the demo away again, everything of it
 
 test: packages ## Every test; those on the lab too, where this machine can host it
 	@tests/run
+
+conformance: ## Kubernetes' own conformance tests on a cluster that kubewright built; about an hour, not part of `make test`
+	@tests/lab/install-packages.sh bind9-dnsutils iperf
+	@$(XTASK) conformance
 
 check: licences ## Format, lints, scripts; licences and advisories where cargo-deny is installed
 	$(CARGO) fmt --all --check

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs what the lab and the build need from Debian, and nothing when it is there: a fraction of a second then.
 #
+# Arguments: further packages.
+#
 # golang is not among them: the artefact builder looks for it only when the official downloads cannot be reached, and
 # then says which Go it takes or how one arrives.
 set -eu
@@ -15,7 +17,7 @@ fi
 packages="
 debootstrap podman runc netavark iptables nftables conntrack iproute2 util-linux
 openssh-client openssh-server curl jq skopeo docker-registry busybox haproxy
-gcc libc6-dev libseccomp-dev protobuf-compiler libprotobuf-dev shellcheck"
+gcc libc6-dev libseccomp-dev protobuf-compiler libprotobuf-dev shellcheck $*"
 
 missing=
 for package in $packages; do

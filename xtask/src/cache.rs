@@ -78,7 +78,13 @@ impl Cache {
     }
 }
 
+/// The checkout.
+pub fn repository() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    path.canonicalize().unwrap_or(path)
+}
+
 /// A file of the lab's data in the checkout, such as `artefacts.yaml`.
 pub fn lab_data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab").join(path)
+    repository().join("tests/lab").join(path)
 }

@@ -3,6 +3,7 @@
 //! * [`artefact`] obtains everything that a cluster needs and lays it out under its official addresses;
 //! * [`lab`] raises hosts that look like real machines, with that mirror and registry beside them;
 //! * [`bench`] measures, and sums up what others measured;
+//! * [`cluster`] has kubewright build the example's cluster on a lab, [`conformance`] runs Kubernetes' own tests on it;
 //! * [`parity`] tells how ours differs from kubeadm's, and whether that is accepted.
 //!
 //! The first two keep what they make in one cache outside the checkout, see [`cache::Cache`].
@@ -10,7 +11,9 @@
 pub mod artefact;
 pub mod bench;
 pub mod cache;
+pub mod cluster;
 pub mod command;
+pub mod conformance;
 pub mod demo;
 pub mod lab;
 pub mod parity;

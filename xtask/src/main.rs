@@ -5,9 +5,10 @@ mod cli;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-use xtask::artefact;
+use xtask::artefact::{self, catalogue::Wanted};
 use xtask::bench;
 use xtask::cache::Cache;
+use xtask::conformance::{self, Setting};
 use xtask::demo;
 
 /// Developer tasks of kubewright.
@@ -24,6 +25,9 @@ enum TaskCommand {
     Artefacts {
         /// Kubernetes versions, the catalogue's default if none is named
         versions: Vec<String>,
+        /// Kubernetes' own end-to-end tests, too, and the images that they use
+        #[arg(long)]
+        conformance: bool,
     },
     /// Raise, look at and take down labs
     Lab(cli::LabArguments),
@@ -31,6 +35,18 @@ enum TaskCommand {
     Demo,
     /// Take the demo away again
     DemoDown,
+    /// Run Kubernetes' own conformance tests on a cluster that kubewright built on the lab
+    Conformance {
+        /// Only tests with this in their names; may be repeated
+        #[arg(long)]
+        focus: Vec<String>,
+        /// Tests at once
+        #[arg(long, default_value_t = conformance::PROCESSES)]
+        processes: usize,
+        /// Leave the lab standing
+        #[arg(long)]
+        keep: bool,
+    },
     /// Measure, and write the figures to target/bench; docs/reference/benchmarks.md tells what they mean
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -70,9 +86,14 @@ fn measure(what: BenchCommand) -> anyhow::Result<()> {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
-        TaskCommand::Artefacts { versions } => Cache::open().and_then(|cache| artefact::ensure(&cache, &versions)),
+        TaskCommand::Artefacts { versions, conformance } => {
+            Cache::open().and_then(|cache| artefact::ensure(&cache, &Wanted { versions, conformance }))
+        }
         TaskCommand::Demo => Cache::open().and_then(|cache| demo::up(&cache)),
         TaskCommand::Bench(what) => measure(what),
+        TaskCommand::Conformance { focus, processes, keep } => {
+            Cache::open().and_then(|cache| conformance::run(&cache, &Setting { focus, processes, keep }))
+        }
         TaskCommand::DemoDown => Cache::open().and_then(|cache| demo::down(&cache)),
         TaskCommand::Lab(arguments) => match cli::run(arguments) {
             Ok(code) => return code,

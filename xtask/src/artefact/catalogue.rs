@@ -42,6 +42,19 @@ pub struct Build {
     pub ldflags: Vec<String>,
     /// Program name → package.
     pub programs: BTreeMap<String, String>,
+    /// Program name → package whose tests it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tests: BTreeMap<String, String>,
+    /// File name → path in the module whose replacements are released versions ([`Module::staging`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub copies: BTreeMap<String, String>,
+}
+
+impl Build {
+    /// Names of everything that it makes.
+    pub fn made(&self) -> impl Iterator<Item = &String> {
+        self.programs.keys().chain(self.tests.keys()).chain(self.copies.keys())
+    }
 }
 
 /// A module of our own around upstream ones.
@@ -123,6 +136,9 @@ pub enum Item {
         build: String,
         /// Path in the image.
         r#as: String,
+        /// Octal mode, if another than 0755.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<String>,
     },
     /// A program of the machine with every library it is linked against.
     Program {
@@ -191,12 +207,29 @@ struct Document {
     versions: BTreeMap<String, String>,
     per_release: Value,
     shared: Value,
+    conformance: Value,
+}
+
+/// What a catalogue is read for.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Kubernetes versions; the default one if none is named.
+    pub versions: Vec<String>,
+    /// Kubernetes' own end-to-end tests, too, and the images that they use.
+    pub conformance: bool,
+}
+
+impl From<&[String]> for Wanted {
+    fn from(versions: &[String]) -> Self {
+        Self { versions: versions.to_vec(), conformance: false }
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Section {
     builds: Vec<Build>,
+    #[serde(default)]
     files: Vec<MirrorFile>,
     images: Vec<Image>,
     #[serde(default)]
@@ -204,48 +237,54 @@ struct Section {
 }
 
 impl Catalogue {
-    /// Reads the catalogue and keeps these Kubernetes versions, or the default one if none is named.
+    /// Reads the catalogue and keeps what is wanted of it.
     ///
     /// # Errors
     /// The text is not a catalogue, a placeholder has no value, or a version is not in it.
-    pub fn parse(text: &str, versions: &[String]) -> Result<Self> {
+    pub fn parse(text: &str, wanted: &Wanted) -> Result<Self> {
         let document: Document = serde_saphyr::from_str(text).context("artefacts.yaml is not a catalogue")?;
         let known: Vec<&str> =
             document.releases.iter().filter_map(|r| r.get("kubernetes")).map(String::as_str).collect();
-        let wanted: Vec<&str> = match versions {
+        let versions: Vec<&str> = match wanted.versions.as_slice() {
             [] => known.iter().take(1).copied().collect(),
             some => some.iter().map(|version| version.trim_start_matches('v')).collect(),
         };
         let shared: Section = serde_json::from_value(expand(&document.shared, &document.versions)?)?;
         let mut catalogue = Self {
-            kubernetes: wanted.iter().map(ToString::to_string).collect(),
+            kubernetes: versions.iter().map(ToString::to_string).collect(),
             builds: shared.builds,
             files: shared.files,
             images: shared.images,
             server: shared.server,
         };
-        for version in wanted {
+        for version in versions {
             let Some(release) = document.releases.iter().find(|release| release["kubernetes"] == version) else {
                 bail!("Kubernetes {version} is not in artefacts.yaml, which has {}", known.join(", "));
             };
             let mut values = document.versions.clone();
             values.extend(release.clone());
             values.extend(derived(version)?);
-            let section: Section = serde_json::from_value(expand(&document.per_release, &values)?)?;
-            // Two releases may share an etcd or a CoreDNS.
-            for build in section.builds {
-                if catalogue.builds.iter().all(|present| present.name != build.name) {
-                    catalogue.builds.push(build);
-                }
+            catalogue.add(serde_json::from_value(expand(&document.per_release, &values)?)?);
+            if wanted.conformance {
+                catalogue.add(serde_json::from_value(expand(&document.conformance, &values)?)?);
             }
-            for image in section.images {
-                if catalogue.images.iter().all(|present| present.name != image.name) {
-                    catalogue.images.push(image);
-                }
-            }
-            catalogue.files.extend(section.files);
         }
         Ok(catalogue)
+    }
+
+    /// Adds a section; two releases may share an etcd or a CoreDNS.
+    fn add(&mut self, section: Section) {
+        for build in section.builds {
+            if self.builds.iter().all(|present| present.name != build.name) {
+                self.builds.push(build);
+            }
+        }
+        for image in section.images {
+            if self.images.iter().all(|present| present.name != image.name) {
+                self.images.push(image);
+            }
+        }
+        self.files.extend(section.files);
     }
 
     /// The build that makes `<build>/<program>`.
@@ -256,7 +295,7 @@ impl Catalogue {
         let (build, program) = split_reference(reference)?;
         self.builds
             .iter()
-            .find(|candidate| candidate.name == build && candidate.programs.contains_key(program))
+            .find(|candidate| candidate.name == build && candidate.made().any(|made| made == program))
             .with_context(|| format!("no build makes {reference}"))
     }
 }
@@ -315,7 +354,7 @@ mod tests {
 
     fn ours() -> Catalogue {
         let text = std::fs::read_to_string(crate::cache::lab_data("artefacts.yaml")).unwrap();
-        Catalogue::parse(&text, &[]).unwrap()
+        Catalogue::parse(&text, &Wanted { conformance: true, ..Wanted::default() }).unwrap()
     }
 
     #[test]
@@ -347,7 +386,7 @@ mod tests {
     #[test]
     fn an_unknown_release_is_refused_with_the_known_ones() {
         let text = std::fs::read_to_string(crate::cache::lab_data("artefacts.yaml")).unwrap();
-        let error = Catalogue::parse(&text, &["1.2.3".into()]).unwrap_err().to_string();
+        let error = Catalogue::parse(&text, &["1.2.3".to_owned()][..].into()).unwrap_err().to_string();
         assert!(error.contains("1.2.3") && error.contains("1.35."), "{error}");
     }
 

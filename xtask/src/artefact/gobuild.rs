@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -39,7 +39,7 @@ pub fn ensure(cache: &Cache, stamps: &Stamps, go: &Toolchain, build: &Build) -> 
     let print = fingerprint(build)?;
     let bin = cache.build(&build.name).join("bin");
     let stamp = format!("build-{}", build.name);
-    if stamps.is_fresh(&stamp, &print) && build.programs.keys().all(|program| bin.join(program).is_file()) {
+    if stamps.is_fresh(&stamp, &print) && build.made().all(|made| bin.join(made).is_file()) {
         return Ok(());
     }
     fs::create_dir_all(&bin)?;
@@ -64,12 +64,26 @@ fn build_module(cache: &Cache, go: &Toolchain, build: &Build, module: &Module, t
         copy_sources(&lab_data("go").join(source), &folder)?;
     }
     let upstream = download(go, &folder, module)?;
-    write_whole(&folder.join("go.mod"), go_mod(build, module, &upstream).as_bytes())?;
+    for (name, path) in &build.copies {
+        let staged = upstream.iter().find(|one| Some(&one.path) == module.staging.as_ref());
+        let staged = staged.context("files are copied from the staging module")?;
+        fs::copy(staged.dir.join(path), folder.join("bin").join(name)).with_context(|| path.clone())?;
+    }
+    let texts = upstream.into_iter().map(|one| Ok((one.path, fs::read_to_string(one.go_mod)?)));
+    let text = go_mod(build, module, &texts.collect::<Result<Vec<_>>>()?);
+    write_whole(&folder.join("go.mod"), text.as_bytes())?;
     run_showing(go.command(&folder, build.cgo).args(["mod", "tidy"]), task)?;
     for (program, package) in &build.programs {
         let target = Path::new("bin").join(program);
         let mut command = go.command(&folder, build.cgo);
         command.args(["build", "-v"]).args(flags(build)).arg("-o").arg(target).arg(package);
+        run_showing(&mut command, task)?;
+    }
+    for (program, package) in &build.tests {
+        let target = Path::new("bin").join(program);
+        let mut command = go.command(&folder, build.cgo);
+        // Tidying leaves out what only the tests of other modules need; the versions are still those of their go.mod.
+        command.args(["test", "-c", "-vet=off", "-mod=mod"]).args(flags(build)).arg("-o").arg(target).arg(package);
         run_showing(&mut command, task)?;
     }
     Ok(())
@@ -93,11 +107,12 @@ fn flags(build: &Build) -> Vec<String> {
 #[serde(rename_all = "PascalCase")]
 struct Downloaded {
     path: String,
-    go_mod: String,
+    go_mod: PathBuf,
+    dir: PathBuf,
 }
 
-/// The texts of the required modules' `go.mod`, by module.
-fn download(go: &Toolchain, folder: &Path, module: &Module) -> Result<Vec<(String, String)>> {
+/// The required modules, as they lie in Go's cache.
+fn download(go: &Toolchain, folder: &Path, module: &Module) -> Result<Vec<Downloaded>> {
     // A go.mod of an earlier version must not take part.
     let _ = fs::remove_file(folder.join("go.mod"));
     let _ = fs::remove_file(folder.join("go.sum"));
@@ -107,10 +122,7 @@ fn download(go: &Toolchain, folder: &Path, module: &Module) -> Result<Vec<(Strin
     let answer = output(&mut command)?;
     serde_json::Deserializer::from_str(&answer)
         .into_iter::<Downloaded>()
-        .map(|entry| {
-            let entry = entry.context("`go mod download -json` did not answer in JSON")?;
-            Ok((entry.path, fs::read_to_string(&entry.go_mod)?))
-        })
+        .map(|entry| entry.context("`go mod download -json` did not answer in JSON"))
         .collect()
 }
 

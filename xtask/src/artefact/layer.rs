@@ -44,9 +44,10 @@ pub fn write_tar(cache: &Cache, items: &[Item], target: &Path) -> Result<()> {
 
 fn add(cache: &Cache, item: &Item, entries: &mut BTreeMap<String, Entry>) -> Result<()> {
     match item {
-        Item::Build { build, r#as } => {
+        Item::Build { build, r#as, mode } => {
             let (name, program) = split_reference(build)?;
-            entries.insert(r#as.clone(), Entry::File(cache.build(name).join("bin").join(program), 0o755));
+            let mode = mode.as_deref().map_or(Ok(0o755), octal)?;
+            entries.insert(r#as.clone(), Entry::File(cache.build(name).join("bin").join(program), mode));
         }
         Item::Program { program, r#as } => {
             let path = r#as.clone().unwrap_or_else(|| inside(program));

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use self::catalogue::{Catalogue, Image, Item, MirrorFile};
+use self::catalogue::{Catalogue, Image, Item, MirrorFile, Wanted};
 use self::oci::Registry;
 use self::official::{Official, Preference, host_of};
 use self::stamp::{Fingerprint, Stamps};
@@ -25,13 +25,13 @@ use self::toolchain::Toolchain;
 use crate::cache::{Cache, lab_data};
 use crate::progress::{Task, seconds};
 
-/// Makes every artefact that is missing, for these Kubernetes versions (the default one if none is named).
+/// Makes every artefact that is wanted and missing.
 ///
 /// # Errors
 /// The catalogue is wrong, or something can be neither downloaded nor built.
-pub fn ensure(cache: &Cache, versions: &[String]) -> Result<()> {
+pub fn ensure(cache: &Cache, wanted: &Wanted) -> Result<()> {
     let started = Instant::now();
-    let catalogue = read_catalogue(versions)?;
+    let catalogue = read_catalogue(wanted)?;
     let _lock = cache.lock("artefacts")?;
     let mut run = Run::new(cache, &catalogue)?;
     let total = catalogue.files.len() + catalogue.images.len();
@@ -55,10 +55,10 @@ pub fn ensure(cache: &Cache, versions: &[String]) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be read or does not fit.
-pub fn read_catalogue(versions: &[String]) -> Result<Catalogue> {
+pub fn read_catalogue(wanted: &Wanted) -> Result<Catalogue> {
     let path = lab_data("artefacts.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Catalogue::parse(&text, versions)
+    Catalogue::parse(&text, wanted)
 }
 
 /// The root filesystem of the container that serves mirror and registry, as a tar made of programs of this machine.
@@ -66,7 +66,7 @@ pub fn read_catalogue(versions: &[String]) -> Result<Catalogue> {
 /// # Errors
 /// A program is not installed.
 pub fn server_rootfs(cache: &Cache) -> Result<PathBuf> {
-    let catalogue = read_catalogue(&[])?;
+    let catalogue = read_catalogue(&Wanted::default())?;
     let items: Vec<Item> = catalogue.server.into_iter().flatten().collect();
     let target = cache.lab().join("server.tar");
     let stamps = Stamps::in_folder(cache.stamps());

@@ -11,6 +11,8 @@ use std::thread::available_parallelism;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+pub use crate::cache::repository;
+
 /// Several runs of one thing. The median is the figure to quote; a wide spread says that the machine was busy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
@@ -66,12 +68,6 @@ impl Machine {
         let load_average = text.split_whitespace().take(3).map(str::parse).collect::<Result<_, _>>()?;
         Ok(Self { cores: available_parallelism()?.get(), load_average })
     }
-}
-
-/// The checkout.
-pub fn repository() -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    path.canonicalize().unwrap_or(path)
 }
 
 /// A program as users get it, which `cargo build --release` has built beside this one.

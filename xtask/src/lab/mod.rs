@@ -377,7 +377,7 @@ pub fn forget_snapshot(cache: &Cache, label: &str) -> Result<()> {
 /// # Errors
 /// As [`artefact::ensure`], or debootstrap failed.
 pub fn prepare(cache: &Cache, versions: &[String]) -> Result<()> {
-    artefact::ensure(cache, versions)?;
+    artefact::ensure(cache, &versions.into())?;
     images::ensure(cache).map(drop)
 }
 

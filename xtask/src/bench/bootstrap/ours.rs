@@ -11,10 +11,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{CONTROL_PLANES, Part, WORKER, part};
-use crate::bench::{repository, rounded};
+use super::{Part, part};
+use crate::bench::rounded;
+use crate::cluster;
 use crate::command;
-use crate::lab::{DEFAULT_SUBNET, Lab};
+use crate::lab::Lab;
 
 /// The program and its spec.
 pub struct Kubewright {
@@ -30,8 +31,7 @@ impl Kubewright {
     pub fn new(lab: &Lab) -> Result<Self> {
         let program = crate::bench::released("kubewright")?;
         let folder = tempfile::tempdir()?;
-        let example = fs::read_to_string(repository().join("examples/lab-ha.yaml"))?;
-        fs::write(folder.path().join("cluster.yaml"), spec(&example, lab)?)?;
+        fs::write(folder.path().join("cluster.yaml"), cluster::spec(lab)?)?;
         Ok(Self { program, folder })
     }
 
@@ -96,28 +96,6 @@ impl Kubewright {
     }
 }
 
-/// The example for this lab: its hosts, its network, its ssh configuration.
-fn spec(example: &str, lab: &Lab) -> Result<String> {
-    let prefix = |subnet: &str| subnet.rsplit_once('.').map(|(prefix, _)| format!("{prefix}.")).unwrap_or_default();
-    let ours = format!("{}.", lab.server.octets()[..3].iter().map(u8::to_string).collect::<Vec<_>>().join("."));
-    let mut text = String::new();
-    for line in example.lines() {
-        let host = line.trim().strip_prefix("- {name: ").and_then(|rest| rest.split(',').next());
-        if host.is_some_and(|host| host != WORKER && !CONTROL_PLANES.contains(&host)) {
-            continue;
-        }
-        match line.split_once("configFile: ") {
-            Some((before, _)) => text += &format!("{before}configFile: {}\n", lab.ssh_config.display()),
-            None => text += &format!("{}\n", line.replace(&prefix(DEFAULT_SUBNET), &ours)),
-        }
-    }
-    let hosts = text.lines().filter(|line| line.trim().starts_with("- {name: ")).count();
-    if hosts != CONTROL_PLANES.len() + 1 {
-        bail!("the example has other hosts than expected");
-    }
-    Ok(text)
-}
-
 /// Steps with their times, from the journal of the one operation in a state folder.
 fn steps(state: &Path, zero: f64) -> Result<Vec<Part>> {
     let operations = state.join("kubewright/ops");
@@ -154,28 +132,6 @@ fn seconds(timestamp: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::LabSpec;
-
-    #[test]
-    fn the_example_becomes_the_spec_of_this_lab() {
-        let hosts = CONTROL_PLANES.into_iter().chain([WORKER]);
-        let lab = Lab {
-            spec: LabSpec::new("bench", "10.82.0.0/24").unwrap().with_hosts(hosts).unwrap(),
-            server: "10.82.0.2".parse().unwrap(),
-            network: "n".into(),
-            key: "k".into(),
-            known_hosts: "h".into(),
-            ssh_config: "/lab/ssh_config".into(),
-        };
-        let example = fs::read_to_string(repository().join("examples/lab-ha.yaml")).unwrap();
-        let text = spec(&example, &lab).unwrap();
-        for host in &lab.spec.hosts {
-            assert!(text.contains(&format!("- {{name: {}, address: {},", host.name, host.address)), "{text}");
-        }
-        assert!(text.contains("configFile: /lab/ssh_config\n") && text.contains("mirror: http://10.82.0.2 "), "{text}");
-        assert!(!text.contains("10.77.0.") && !text.contains("name: w2"), "{text}");
-        assert!(spec("hosts:\n- {name: cp1, address: 10.77.0.11}\n", &lab).is_err());
-    }
 
     #[test]
     fn steps_are_read_off_the_journal() {
