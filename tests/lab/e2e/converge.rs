@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use xtask::cache::Cache;
+use xtask::cluster::forget_pins;
 use xtask::lab::Lab;
 
 use super::cluster::Kubectl;
+use super::kubeadm;
 use super::operator::{Operator, Watched, does, is_done, records};
 
 const VERSION: &str = "1.35.4";
@@ -40,10 +42,12 @@ impl File {
 /// The scenario, on bare hosts; it leaves them bare.
 pub fn grows_changes_and_goes(cache: &Cache, lab: &Lab, whole: String, told: &dyn Fn(&str)) {
     let file = File { whole, path: cache.root().join("lab/converge.yaml") };
+    forget_pins(&file.path).expect("no lock file");
     let operator = Operator::new(&file.path);
     let found: BTreeMap<&str, Traces> = ["cp1", "w1"].map(|host| (host, Traces::of(lab, host))).into();
 
     file.write(&["cp1", "w1"], &[]);
+    operator.expect(&["pin"], 0);
     operator.expect(&["apply", "--yes"], 0);
     let path = operator.folder().join("lab.kubeconfig");
     operator.expect(&["kubeconfig", "-o", &path.to_string_lossy()], 0);
@@ -71,6 +75,7 @@ pub fn grows_changes_and_goes(cache: &Cache, lab: &Lab, whole: String, told: &dy
     assert_eq!(label(&kubectl, "w1", "tier"), None);
     assert_eq!(label(&kubectl, "w1", "theirs").as_deref(), Some("yes"));
     told("a label that left the spec left the nodes; somebody else's stayed");
+    given_up(&file, &kubectl, told);
 
     two_more_control_planes(&file, lab, &kubectl, told);
 
@@ -81,12 +86,15 @@ pub fn grows_changes_and_goes(cache: &Cache, lab: &Lab, whole: String, told: &dy
     for host in ["w2", "cp3"] {
         wait_not_ready(&kubectl, host);
     }
+    operator.expect(&["node", "add", "w2", "--yes"], 0);
+    assert!(ready(&kubectl).contains("w2") && !ready(&kubectl).contains("cp3"));
     operator.expect(&["apply", "--yes"], 0);
     let all = BTreeSet::from(["cp1", "cp2", "cp3", "w1", "w2"].map(str::to_owned));
     assert_eq!(ready(&kubectl), all);
     assert_eq!(voters(lab, "cp1"), BTreeSet::from(["cp1", "cp2", "cp3"].map(str::to_owned)));
     told("a worker and a control plane that were installed anew are back under their names");
 
+    kubeadm::is_at_home(lab, &kubectl, VERSION, "w2", told);
     leaves_one_after_the_other(&file, lab, &kubectl, &operator, told);
 
     operator.expect(&["reset"], 2);
@@ -98,6 +106,29 @@ pub fn grows_changes_and_goes(cache: &Cache, lab: &Lab, whole: String, told: &dy
     }
     operator.expect(&["reset", "--confirm", "lab"], 3);
     told("reset left the hosts as they were found");
+}
+
+/// A run that was killed and is not wanted any more.
+fn given_up(file: &File, kubectl: &Kubectl, told: &dyn Fn(&str)) {
+    file.write(&["cp1", "w1", "w2"], &[("labels: {tier: general}", "labels: {tier: wrong}")]);
+    let operator = Operator::new(&file.path);
+    let begun = |event: &Value| records(event, "stepStarted", "w1-mark");
+    assert_eq!(operator.kill_at(&["apply", "--yes"], Duration::ZERO, begun), Watched::Killed);
+    let listed = operator.expect_bare(&["ops", "list"], 0);
+    let id = listed.lines().find_map(|line| line.split_whitespace().find(|word| word.len() == 6 && is_hex(word)));
+    let id = id.unwrap_or_else(|| panic!("no operation in {listed}"));
+    assert!(operator.expect_bare(&["ops", "show", id], 0).contains("w1-mark"));
+    operator.expect(&["ops", "abandon", "--yes"], 0);
+    file.write(&["cp1", "w1", "w2"], &[("labels: {tier: general}", "labels: {}")]);
+    let again = Operator::new(&file.path).run(&["apply", "--yes"]);
+    // Whether the label was written before the kill is chance.
+    assert!(matches!(again.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(label(kubectl, "w1", "tier"), None);
+    told("a run that was killed was given up, and the next one made it right");
+}
+
+fn is_hex(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 /// Two control planes join a cluster of one; the run is killed as a learner was added, and inside its start.

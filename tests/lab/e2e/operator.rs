@@ -4,10 +4,19 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// What was run so far, for the test of the pages.
+static RAN: Mutex<Vec<Vec<String>>> = Mutex::new(Vec::new());
+
+/// The arguments of every run so far.
+pub fn ran() -> Vec<Vec<String>> {
+    RAN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 /// One machine's view: a state folder that others do not see.
 pub struct Operator {
@@ -30,9 +39,18 @@ impl Operator {
         Self { state: tempfile::tempdir().expect("a temporary folder"), spec: spec.to_owned() }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// kubewright with this operator's state, about no spec.
+    fn bare(&self, arguments: &[&str]) -> Command {
+        let words = arguments.iter().map(|word| (*word).to_owned()).collect();
+        RAN.lock().unwrap_or_else(PoisonError::into_inner).push(words);
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubewright"));
-        command.args(arguments).arg("-f").arg(&self.spec).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
+        command.args(arguments).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(arguments);
+        command.arg("-f").arg(&self.spec);
         command
     }
 
@@ -43,15 +61,12 @@ impl Operator {
 
     /// The same, where it has to end with this code; its standard output.
     pub fn expect(&self, arguments: &[&str], code: i32) -> String {
-        let output = self.run(arguments);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "kubewright {arguments:?}\n{text}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        text
+        ended(arguments, &self.run(arguments), code)
+    }
+
+    /// The same of a command that knows what it is about without the spec.
+    pub fn expect_bare(&self, arguments: &[&str], code: i32) -> String {
+        ended(arguments, &self.bare(arguments).output().expect("kubewright starts"), code)
     }
 
     /// Runs a command and kills it (-9) so long after the first event that `here` picks.
@@ -87,6 +102,13 @@ impl Operator {
     pub fn folder(&self) -> &Path {
         self.state.path()
     }
+}
+
+fn ended(arguments: &[&str], output: &Output, code: i32) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "kubewright {arguments:?}\n{text}\n{errors}");
+    text
 }
 
 /// Whether an event is the journal's `kind` of the step that ends with `verb`.

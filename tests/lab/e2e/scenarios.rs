@@ -10,6 +10,7 @@ use kubewright_core::spec::Ssh;
 use secrecy::SecretString;
 use serde_json::Value;
 use xtask::cache::Cache;
+use xtask::cluster::forget_pins;
 use xtask::lab::{self, Lab, LabSpec};
 
 use super::cluster::Kubectl;
@@ -18,9 +19,9 @@ use super::converge;
 use super::drain;
 use super::etcd;
 use super::operator::{Operator, Watched, does, is_done, records};
-use super::{preflight, projection};
+use super::{preflight, projection, topology};
 
-const VERSION: &str = "1.35.4";
+pub const VERSION: &str = "1.35.4";
 
 /// What a run came to, without what is made anew each time.
 #[derive(Debug, PartialEq)]
@@ -28,6 +29,12 @@ struct Projection {
     files: BTreeMap<String, BTreeMap<String, String>>,
     objects: BTreeMap<String, Value>,
     nodes: BTreeMap<String, Value>,
+}
+
+/// The demo's lab with these hosts.
+fn lab_of(hosts: [&str; 5]) -> LabSpec {
+    let lab = LabSpec::new(lab::DEFAULT_NAME, lab::DEFAULT_SUBNET);
+    lab.and_then(|lab| lab.with_hosts(hosts)).expect("five hosts")
 }
 
 struct Bench {
@@ -43,17 +50,21 @@ fn repository() -> &'static Path {
 impl Bench {
     /// The demo's lab, bare, and the demo's spec pointed at its ssh configuration.
     fn raise() -> Self {
+        Self::raise_with(lab::DEFAULT_HOSTS)
+    }
+
+    /// The same with other hosts.
+    fn raise_with(hosts: [&str; 5]) -> Self {
         let cache = Cache::open().expect("a cache folder");
         lab::preflight::check().expect("this machine can host a lab");
         lab::prepare(&cache, &[]).expect("artefacts");
-        let lab = Lab::raise(&cache, &LabSpec::five_hosts().expect("five hosts")).expect("a lab");
+        let lab = Lab::raise(&cache, &lab_of(hosts)).expect("a lab");
         let text = std::fs::read_to_string(repository().join("examples/lab-ha.yaml")).expect("the example");
         let at = text.find("configFile: ").expect("the example names an ssh configuration") + "configFile: ".len();
         let end = at + text[at..].find(' ').expect("a comment behind it");
         let spec = cache.root().join("lab/e2e.yaml");
         std::fs::write(&spec, format!("{}{}{}", &text[..at], lab.ssh_config.display(), &text[end..])).expect("a spec");
-        // What the lab installs may have been built anew since another run pinned it.
-        let _ = std::fs::remove_file(spec.with_extension("lock.yaml"));
+        forget_pins(&spec).expect("no lock file");
         Self { cache, lab, spec }
     }
 
@@ -88,7 +99,7 @@ fn a_real_cluster_is_built_and_survives_every_kill() {
 
     let bench = Bench::raise();
     told("five bare hosts are up again");
-    let disturbed = killed_nine_times(&bench, &told);
+    let disturbed = killed_ten_times(&bench, &told);
     same(&undisturbed, &disturbed);
     told("files, objects and nodes are those of the run that nobody disturbed");
     bench.lab.down().expect("the lab goes");
@@ -103,6 +114,20 @@ fn a_cluster_grows_changes_and_goes() {
     told("five bare hosts are up once more");
     let whole = std::fs::read_to_string(&bench.spec).expect("the spec");
     converge::grows_changes_and_goes(&bench.cache, &bench.lab, whole, &told);
+    bench.lab.down().expect("the lab goes");
+}
+
+#[test]
+fn five_control_planes_stand_behind_one_address() {
+    let began = Instant::now();
+    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+
+    let bench = Bench::raise_with(topology::HOSTS);
+    told("five other bare hosts are up");
+    let example = std::fs::read_to_string(&bench.spec).expect("the spec");
+    let file = bench.spec.with_file_name("topology.yaml");
+    let manifest = repository().join("tests/lab/demo/hello.yaml");
+    topology::five_behind_an_address(&bench.cache, &bench.lab, &example, &file, &manifest, &told);
     bench.lab.down().expect("the lab goes");
 }
 
@@ -190,14 +215,14 @@ fn keeps_no_secrets(bench: &Bench, operator: &Operator) {
     }
 }
 
-/// Before, inside and after three effects: a host's preparation, a control plane's files, etcd's first start. Each waits for
-/// the one before it, so that every point is met once. Each time the run goes on elsewhere: a new state folder, nothing
+/// Before, inside and after three effects, and with nothing left to do but to prove it: a host's preparation, a control
+/// plane's files, etcd's first start. Each waits for the one before it, so that every point is met once. Each time the run goes on elsewhere: a new state folder, nothing
 /// but the spec and the control planes' mirror.
-fn killed_nine_times(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
+fn killed_ten_times(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
     /// Into the middle of writing some forty files, which takes 0.1 to 0.5 s.
     const MIDDLE: Duration = Duration::from_millis(60);
     let at_once = Duration::ZERO;
-    let points: [(&str, Duration, &dyn Fn(&Value) -> bool); 9] = [
+    let points: [(&str, Duration, &dyn Fn(&Value) -> bool); 10] = [
         ("before the preparation of cp2", at_once, &|event| event["record"]["type"] == "takenUp"),
         ("inside the preparation of cp2", at_once, &|event| does(event, "cp2-prepare")),
         ("after the preparation of cp2", at_once, &|event| is_done(event, "cp2-prepare")),
@@ -207,6 +232,7 @@ fn killed_nine_times(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
         ("before etcd's first start", at_once, &|event| records(event, "stepStarted", "cp1-start")),
         ("inside etcd's first start", at_once, &|event| does(event, "cp1-start")),
         ("after etcd's first start", at_once, &|event| is_done(event, "cp1-start")),
+        ("before the proof of the whole", at_once, &|event| records(event, "stepStarted", "cluster-prove")),
     ];
     let mut begun = false;
     for (name, after, here) in points {
