@@ -141,7 +141,7 @@ struct Spec {
     leaf_node_type: String,
     leaf_node_text: String,
     leaf_node_labels: Option<Vec<String>>,
-    container_hierarchy_labels: Option<Vec<Vec<String>>>,
+    container_hierarchy_labels: Option<Vec<Option<Vec<String>>>>,
     state: String,
 }
 
@@ -150,7 +150,7 @@ fn read(text: &[u8]) -> Result<Outcome> {
     let suites: Vec<Suite> = serde_json::from_slice(text).context("ginkgo's report is not as expected")?;
     let mut outcome = Outcome::default();
     for spec in suites.into_iter().flat_map(|suite| suite.spec_reports.unwrap_or_default()) {
-        let labels = spec.leaf_node_labels.into_iter().chain(spec.container_hierarchy_labels.into_iter().flatten());
+        let labels = spec.container_hierarchy_labels.into_iter().flatten().chain([spec.leaf_node_labels]).flatten();
         let is_conformance = labels.flatten().any(|label| label == "Conformance");
         let mut words = spec.container_hierarchy_texts.unwrap_or_default();
         words.push(spec.leaf_node_text);
@@ -197,7 +197,7 @@ mod tests {
         {"ContainerHierarchyTexts": null, "LeafNodeType": "SynchronizedBeforeSuite", "LeafNodeText": "",
          "LeafNodeLabels": null, "ContainerHierarchyLabels": null, "State": "passed"},
         {"ContainerHierarchyTexts": ["[sig-node] Pods"], "LeafNodeType": "It", "LeafNodeText": "run [Conformance]",
-         "LeafNodeLabels": ["Conformance"], "ContainerHierarchyLabels": [["sig-node"]], "State": "passed"},
+         "LeafNodeLabels": ["Conformance"], "ContainerHierarchyLabels": [["sig-node"], null], "State": "passed"},
         {"ContainerHierarchyTexts": ["[sig-node] Pods"], "LeafNodeType": "It", "LeafNodeText": "stop [Conformance]",
          "LeafNodeLabels": ["Conformance"], "ContainerHierarchyLabels": [[]], "State": "timedout"},
         {"ContainerHierarchyTexts": ["[sig-apps] Job"], "LeafNodeType": "It", "LeafNodeText": "x [Conformance]",
