@@ -10,6 +10,7 @@ use xtask::bench;
 use xtask::cache::Cache;
 use xtask::conformance::{self, Setting};
 use xtask::demo;
+use xtask::golden;
 
 /// Developer tasks of kubewright.
 #[derive(Parser)]
@@ -47,6 +48,8 @@ enum TaskCommand {
         #[arg(long)]
         keep: bool,
     },
+    /// Make the golden snapshots of snapshot/tests/golden anew, by real etcd of each minor
+    GoldenSnapshots,
     /// Measure, and write the figures to target/bench; docs/reference/benchmarks.md tells what they mean
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
             Cache::open().and_then(|cache| artefact::ensure(&cache, &Wanted { versions, conformance }))
         }
         TaskCommand::Demo => Cache::open().and_then(|cache| demo::up(&cache)),
+        TaskCommand::GoldenSnapshots => Cache::open().and_then(|cache| golden::refresh(&cache)),
         TaskCommand::Bench(what) => measure(what),
         TaskCommand::Conformance { focus, processes, keep } => {
             Cache::open().and_then(|cache| conformance::run(&cache, &Setting { focus, processes, keep }))

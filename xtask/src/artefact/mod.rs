@@ -51,6 +51,16 @@ pub fn ensure(cache: &Cache, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
+/// Builds these programs from Go modules unless they are there, and tells the folder they are in.
+///
+/// # Errors
+/// There is no Go, or it cannot fetch or build them.
+pub fn programs(cache: &Cache, build: &catalogue::Build) -> Result<PathBuf> {
+    let _lock = cache.lock("artefacts")?;
+    gobuild::ensure(cache, &Stamps::in_folder(cache.stamps()), &Toolchain::find()?, build)?;
+    Ok(cache.build(&build.name).join("bin"))
+}
+
 /// The catalogue of the checkout.
 ///
 /// # Errors
