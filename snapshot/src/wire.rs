@@ -20,7 +20,7 @@ impl<'a> Fields<'a> {
     }
 
     fn read(&mut self) -> Option<Option<(u64, Value<'a>)>> {
-        let rest = &mut self.0?;
+        let rest = self.0.as_mut()?;
         if rest.is_empty() {
             return Some(None);
         }
