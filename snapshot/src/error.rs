@@ -154,7 +154,7 @@ impl fmt::Display for Stranger {
 #[non_exhaustive]
 pub enum MetaFault {
     /// The file ends before.
-    #[error("is not there")]
+    #[error("is cut off")]
     Missing,
     /// Not a meta page at all.
     #[error("is no meta page")]

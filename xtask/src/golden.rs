@@ -195,7 +195,7 @@ fn fill(member: &Member) -> Result<()> {
     member.delete("/registry/pods/default/pod-11")?;
     member.ctl(&["del", "--prefix", "/registry/configmaps/default/config-1"])?;
     member.put("/registry/pods/default/pod-11", &kubernetes("v1", "Pod", "again", 333))?;
-    member.feed(&["txn"], b"\n\nput one 1\nput two 2\ndel elsewhere\n\n\n")?;
+    member.feed(&["txn"], b"\nput one 1\nput two 2\ndel elsewhere\n\n\n")?;
     let lease = member.json(&["lease", "grant", "86400"])?["ID"].as_i64().context("no lease was granted")?;
     let lease = format!("--lease={lease:x}");
     member.feed(&["put", "/registry/masterleases/10.0.0.1", &lease], &kubernetes("v1", "Endpoints", "", 40))?;

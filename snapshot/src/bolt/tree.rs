@@ -115,11 +115,11 @@ impl<S: Source> Database<S> {
             let wrong = |fault| Error::Page { page: number, offset, fault };
             self.possible(number, number)?;
             page.read(self, number)?;
+            let (is_leaf, elements) = page.elements(self.meta.page_size).map_err(wrong)?;
             let pages = (page.bytes().len() as u64).div_ceil(self.meta.page_size);
             if !(number..number + pages).all(|page| met.add(page)) {
                 return Err(wrong(PageFault::Twice));
             }
-            let (is_leaf, elements) = page.elements(self.meta.page_size).map_err(wrong)?;
             let here = Leaf { bytes: page.bytes(), page: number, offset };
             let bounds = branches.last().map(Branch::bounds).unwrap_or_default();
             here.in_order(&elements, bounds).map_err(wrong)?;
