@@ -10,7 +10,7 @@ XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size
+.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size bench-verify
 
 help: ## What can be done here
 	@echo 'make TARGET, where TARGET is one of'
@@ -53,6 +53,9 @@ bench-fanout: ## Facts and plans of 200 hosts at once: time, memory, round trips
 
 bench-bootstrap: packages build ## A cluster by kubewright and by the real kubeadm on one lab -> target/bench/bootstrap.json
 	@$(XTASK) bench bootstrap
+
+bench-verify: ## Verifying a snapshot of 1 GB against a plain SHA-256 of it: time, memory -> target/bench/verify.json
+	@$(CARGO) run --quiet --release --locked --package kubewright-bench -- verify
 
 bench-size: build ## Size of the released binary and how fast it starts -> target/bench/size.json
 	@$(XTASK) bench size

@@ -1,4 +1,5 @@
-//! Measures kubewright's own code on many hosts. What needs a whole lab is measured by `xtask`.
+//! Measures kubewright's own code: on many hosts, and on large snapshots. What needs a whole lab is measured by `xtask`.
 
 pub mod fanout;
 pub mod memory;
+pub mod verify;

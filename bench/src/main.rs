@@ -1,12 +1,13 @@
 //! `kubewright-bench`: see docs/reference/benchmarks.md.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use kubewright_bench::fanout::{self, Setting};
+use kubewright_bench::verify;
 use xtask::bench;
 
 /// Measures kubewright's own code.
@@ -34,6 +35,18 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// What verifying a snapshot takes beside a plain SHA-256 of it; a real etcd writes the snapshot
+    Verify {
+        /// How large it is to be
+        #[arg(long, default_value_t = 1000)]
+        megabytes: u64,
+        /// Runs of each
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// A part of `verify` in a process of its own
+    #[command(hide = true)]
+    VerifyPart { what: String, file: PathBuf },
     /// A part of `fanout` in a process of its own, whose memory is then its own
     #[command(hide = true)]
     FanoutFakes { hosts: usize, delay: u64, rounds: usize },
@@ -58,6 +71,17 @@ fn run(what: What) -> Result<()> {
             let setting = Setting { hosts, delay: Duration::from_millis(delay), sshds, rounds };
             bench::publish("fanout", &fanout::measure(&setting, &std::env::current_exe()?)?).map(drop)
         }
+        What::Verify { megabytes, rounds } => {
+            let program = std::env::current_exe()?;
+            let part = |what: &str, file: &Path| {
+                let output =
+                    Command::new(&program).args(["verify-part", what]).arg(file).stderr(Stdio::inherit()).output()?;
+                ensure!(output.status.success(), "a part of the measurement ended with {}", output.status);
+                Ok(serde_json::from_slice(&output.stdout)?)
+            };
+            bench::publish("verify", &verify::measure(megabytes, rounds, part)?).map(drop)
+        }
+        What::VerifyPart { what, file } => tell(&verify::one(&what, &file)?),
         What::FanoutFakes { hosts, delay, rounds } => {
             tell(&threads()?.block_on(fanout::fakes::measure(hosts, Duration::from_millis(delay), rounds))?)
         }

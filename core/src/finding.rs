@@ -45,6 +45,8 @@ pub enum Subject {
     Step(StepId),
     /// The cluster as a whole.
     Cluster,
+    /// A file that is no spec, by its path.
+    File(String),
 }
 
 /// A second place in the spec that explains the first, with its own words.

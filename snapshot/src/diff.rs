@@ -94,13 +94,14 @@ pub fn diff<A: Source, B: Source>(
         found.compare(&old, &new);
     }
     let mut naming = Naming { names, resources: BTreeMap::new() };
-    before.rows(&mut |number, row| {
-        if found.removed.has(number) {
-            naming.note(row, Change::Removed);
-        }
-        Ok(())
-    })
-    .map_err(first)?;
+    before
+        .rows(&mut |number, row| {
+            if found.removed.has(number) {
+                naming.note(row, Change::Removed);
+            }
+            Ok(())
+        })
+        .map_err(first)?;
     after
         .rows(&mut |number, row| {
             if found.added.has(number) {
@@ -169,7 +170,8 @@ impl Found {
                     } else {
                         self.changed.add(*number);
                     }
-                    (old.next(), new.next());
+                    old.next();
+                    new.next();
                 }
                 (Some((key, _, number)), other) if other.is_none_or(|(other_key, ..)| key < other_key) => {
                     self.removed.add(*number);

@@ -141,7 +141,9 @@ impl fmt::Display for Stranger {
             Self::OtherBolt(bucket) => {
                 write!(formatter, "it is a bbolt database, but not etcd's: there is no bucket `{bucket}`")
             }
-            Self::BoltVersion(version) => write!(formatter, "it is a bbolt database of version {version}, etcd writes 2"),
+            Self::BoltVersion(version) => {
+                write!(formatter, "it is a bbolt database of version {version}, etcd writes 2")
+            }
             Self::OtherEndian => formatter.write_str("it was written on a machine with the other order of bytes"),
             Self::Short(size) => write!(formatter, "it has only {size} bytes"),
             Self::Unknown => formatter.write_str("it does not begin with a meta page of bbolt"),
@@ -313,9 +315,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the file cannot be relied on. The others are whole, and must be known before they are restored.
+    /// Whether the file is not as it was saved. With the others it is whole, and they must be known before it is restored.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::NoDigest | Self::Zombies(_) | Self::Alarmed(_))
+        !matches!(self, Self::NoDigest | Self::Zombies(_) | Self::Alarmed(_) | Self::TooNew { .. })
     }
 }
 
@@ -338,7 +340,9 @@ impl fmt::Display for Fault {
             Self::MetaPage { page, offset, fault } => {
                 write!(formatter, "meta page {page} (byte {offset}) {fault}; the other one could be used")
             }
-            Self::NoDigest => formatter.write_str("it has no digest, so nothing proves that its values are as they were saved"),
+            Self::NoDigest => {
+                formatter.write_str("it has no digest, so nothing proves that its values are as they were saved")
+            }
             Self::Zombies(zombies) => {
                 let listed: Vec<String> = zombies.iter().map(ToString::to_string).collect();
                 write!(formatter, "it holds members that are none: {}", listed.join("; "))

@@ -185,7 +185,8 @@ mod tests {
         ] {
             assert_eq!(parsed(key), Some((resource.to_owned(), namespace, name)), "{key}");
         }
-        for key in ["compact_rev_key", "/registry", "/registry/", "/registry/health", "/registry//x", "/other/pods/a/b"] {
+        for key in ["compact_rev_key", "/registry", "/registry/", "/registry/health", "/registry//x", "/other/pods/a/b"]
+        {
             assert_eq!(parsed(key), None, "{key}");
         }
         assert_eq!(ObjectKey::parse(b"/registry/pods/\xff/x"), None);

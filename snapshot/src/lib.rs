@@ -44,6 +44,6 @@ pub use kubernetes::{ObjectKey, Resource};
 pub use list::{Counts, Filter, LargeObject, Listing, ResourceCounts};
 pub use mvcc::{HashKv, Revision};
 pub use snapshot::Snapshot;
-pub use source::{Source, SnapshotFile};
+pub use source::{SnapshotFile, Source};
 pub use state::{Alarm, AlarmKind, Auth, ConfState, Member, MemberId, State, Version, Zombie};
 pub use verify::{Report, Survey};

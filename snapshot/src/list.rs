@@ -122,33 +122,16 @@ impl<S: Source> Snapshot<S> {
     /// A page or an entry is damaged.
     pub fn list(&self, filter: &Filter, largest: usize) -> Result<Listing, Error> {
         let census = self.census(None)?;
-        let mut resources: HashMap<(Option<String>, String), Counting> = HashMap::new();
-        let mut elsewhere = Counting::default();
+        let mut resources: HashMap<Resource, Counting> = HashMap::new();
         let mut heap: BinaryHeap<Reverse<LargeObject>> = BinaryHeap::new();
-        let mut last: Option<(Option<String>, String)> = None;
         self.rows(&mut |number, row| {
             let object = ObjectKey::parse(row.key);
             if !filter.takes(row.key, object.as_ref()) {
                 return Ok(());
             }
             let alive = census.alive.has(number);
-            let counting = match &object {
-                None => &mut elsewhere,
-                Some(object) => {
-                    // Rows of one resource often follow each other; a name is made anew only where they do not.
-                    let same = |key: &(Option<String>, String)| {
-                        key.0.as_deref() == object.group && key.1 == object.resource
-                    };
-                    let key = last
-                        .take()
-                        .filter(same)
-                        .unwrap_or_else(|| (object.group.map(str::to_owned), object.resource.to_owned()));
-                    let counting = resources.entry(key.clone()).or_default();
-                    last = Some(key);
-                    counting
-                }
-            };
-            counting.note(row, object.as_ref(), alive);
+            let resource = object.map_or(Resource::Elsewhere, |object| object.full_resource());
+            resources.entry(resource).or_default().note(row, object.as_ref(), alive);
             if alive && largest > 0 {
                 let bytes = (row.key.len() + row.value.len()) as u64;
                 if heap.len() < largest || heap.peek().is_some_and(|Reverse(least)| least.bytes < bytes) {
@@ -160,14 +143,8 @@ impl<S: Source> Snapshot<S> {
             }
             Ok(())
         })?;
-        let api = resources.into_iter().map(|((group, name), counting)| {
-            let group = group.map(|group| format!(".{group}")).unwrap_or_default();
-            counting.finish(Resource::Api(name + &group))
-        });
-        let mut resources: Vec<ResourceCounts> = api.collect();
-        if !elsewhere.namespaces.is_empty() {
-            resources.push(elsewhere.finish(Resource::Elsewhere));
-        }
+        let finish = |(resource, counting): (Resource, Counting)| counting.finish(resource);
+        let mut resources: Vec<ResourceCounts> = resources.into_iter().map(finish).collect();
         resources.sort_by(|one, other| {
             (other.counts.row_bytes, &one.resource).cmp(&(one.counts.row_bytes, &other.resource))
         });

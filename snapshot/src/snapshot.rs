@@ -102,7 +102,9 @@ impl<S: Source> Snapshot<S> {
         let current = newest(last, &state);
         let compact_revision = state.compact_revision().unwrap_or(NEVER);
         match revision {
-            Some(revision) if revision < compact_revision => return Err(Error::Compacted { revision, compact_revision }),
+            Some(revision) if revision < compact_revision => {
+                return Err(Error::Compacted { revision, compact_revision });
+            }
             Some(revision) if revision > current => return Err(Error::Future { revision, current }),
             _ => {}
         }

@@ -243,7 +243,9 @@ impl State {
     /// Takes in an entry of a bucket that is not the keys'. Buckets and keys that are not known are of a later etcd.
     pub(crate) fn note(&mut self, bucket: &str, entry: &Entry<'_>) -> Result<(), Error> {
         let read = match (bucket, entry.key) {
-            ("meta", b"consistent_index") => number(entry.value, "index").map(|index| self.consistent_index = Some(index)),
+            ("meta", b"consistent_index") => {
+                number(entry.value, "index").map(|index| self.consistent_index = Some(index))
+            }
             ("meta", b"term") => number(entry.value, "term").map(|term| self.term = Some(term)),
             ("meta", b"confState") => json(entry.value, "conf state").map(|state| self.conf_state = Some(state)),
             ("meta", b"storageVersion") => {
@@ -331,7 +333,13 @@ mod tests {
     use super::*;
 
     fn member_of(id: u64, url: &str) -> Member {
-        Member { id: MemberId(id), name: format!("m{id}"), peer_urls: vec![url.into()], client_urls: vec![], learner: false }
+        Member {
+            id: MemberId(id),
+            name: format!("m{id}"),
+            peer_urls: vec![url.into()],
+            client_urls: vec![],
+            learner: false,
+        }
     }
 
     fn zombies(state: &State) -> Vec<(u64, &'static str)> {
@@ -340,7 +348,9 @@ mod tests {
 
     #[test]
     fn members_that_are_none_are_told() {
-        let voters = |ids: &[u64]| Some(ConfState { voters: ids.iter().map(|id| MemberId(*id)).collect(), ..Default::default() });
+        let voters = |ids: &[u64]| {
+            Some(ConfState { voters: ids.iter().map(|id| MemberId(*id)).collect(), ..Default::default() })
+        };
         let mut state = State { members: vec![member_of(1, "a"), member_of(2, "b")], ..State::default() };
         assert_eq!(zombies(&state), [], "nothing is known against them");
         state.conf_state = voters(&[1, 2]);
@@ -352,7 +362,8 @@ mod tests {
         state.removed_members.insert(MemberId(1));
         assert_eq!(zombies(&state), [(1, "was removed")]);
         // What etcd 3.4 leaves: the old ones beside the new one, in the same places.
-        let state = State { members: vec![member_of(1, "a"), member_of(2, "b"), member_of(3, "a")], ..State::default() };
+        let state =
+            State { members: vec![member_of(1, "a"), member_of(2, "b"), member_of(3, "a")], ..State::default() };
         assert_eq!(zombies(&state).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3]);
     }
 

@@ -54,7 +54,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the file cannot be relied on.
+    /// Whether the file is not as it was saved.
     pub fn is_damaged(&self) -> bool {
         self.faults.iter().any(Fault::is_damage)
     }
@@ -102,13 +102,7 @@ impl<S: Source + Sync> Snapshot<S> {
             faults.extend((!alarms.is_empty()).then_some(Fault::Alarmed(alarms)));
         }
         faults.sort_by_key(|fault| !fault.is_damage());
-        Report {
-            faults,
-            size: self.size(),
-            meta_page: self.meta_page(),
-            digest: digest.ok(),
-            survey: survey.ok(),
-        }
+        Report { faults, size: self.size(), meta_page: self.meta_page(), digest: digest.ok(), survey: survey.ok() }
     }
 
     /// Both are written whole into a snapshot; in a copy of a member's database one may be torn.
@@ -125,10 +119,10 @@ impl<S: Source + Sync> Snapshot<S> {
         match bytes {
             LENGTH => None,
             // A member's own database grows in steps, and its end is unused then.
-            _ if bytes % meta.page_size == 0 => Some(Fault::NoDigest),
+            _ if bytes.is_multiple_of(meta.page_size) => Some(Fault::NoDigest),
             1..LENGTH => Some(Fault::CutDigest { bytes }),
             // Pages that nobody uses, and a digest behind them.
-            _ if has_digest(size) && (bytes - LENGTH) % meta.page_size == 0 => None,
+            _ if has_digest(size) && (bytes - LENGTH).is_multiple_of(meta.page_size) => None,
             _ => Some(Fault::Trailing { offset: pages_end, bytes }),
         }
     }

@@ -86,8 +86,7 @@ mod tests {
     fn fields_are_read_in_order() {
         let message = [0x0a, 2, b'h', b'i', 0x10, 0xac, 0x02, 0x1d, 1, 2, 3, 4, 0x21, 1, 2, 3, 4, 5, 6, 7, 8];
         let fields: Vec<_> = Fields::of(&message).collect::<Option<_>>().unwrap();
-        let expected =
-            [(1, Value::Bytes(&b"hi"[..])), (2, Value::Number(300)), (3, Value::Fixed), (4, Value::Fixed)];
+        let expected = [(1, Value::Bytes(&b"hi"[..])), (2, Value::Number(300)), (3, Value::Fixed), (4, Value::Fixed)];
         assert_eq!(fields, expected);
     }
 

@@ -5,6 +5,7 @@ mod abandon;
 mod apply;
 mod approval;
 mod completions;
+mod etcd;
 mod init;
 mod kubeconfig;
 mod node;
@@ -68,6 +69,8 @@ enum Command {
     Status(status::Status),
     #[command(subcommand)]
     Node(node::Node),
+    #[command(subcommand)]
+    Etcd(etcd::Etcd),
     Reset(reset::Reset),
     #[command(subcommand)]
     Ops(ops::Ops),
@@ -101,12 +104,13 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Error> {
     let Global { output, yes, .. } = cli.global;
     let json = output == Output::Json;
-    // The first four need neither hosts nor a home.
+    // The first five need neither hosts nor a home.
     match cli.command {
         Command::Init(command) => command.run(),
         Command::Validate(command) => command.run(json),
         Command::Version(command) => command.run(json),
         Command::Completions(command) => command.run(),
+        Command::Etcd(command) => command.run(json),
         Command::Plan(command) => within(output, yes, async |world| command.run(world).await),
         Command::Apply(command) => within(output, yes, async |world| command.run(world).await),
         Command::Pin(command) => within(output, yes, async |world| command.run(world).await),

@@ -82,7 +82,7 @@ fn in_one_line(finding: &Finding) -> String {
     let subject = match &finding.subject {
         Subject::Host(host) => format!("{host}: "),
         Subject::Step(step) => format!("{step}: "),
-        Subject::Spec(_) | Subject::Cluster => String::new(),
+        Subject::Spec(_) | Subject::Cluster | Subject::File(_) => String::new(),
     };
     let helps: String = helps(finding).iter().map(|help| format!("; {help}")).collect();
     let line = format!("{}[{}]: {subject}{}{helps}", word(finding.severity), finding.code, finding.text);

@@ -14,6 +14,7 @@ pub mod plan;
 mod quantity;
 pub mod redact;
 mod sink;
+pub mod snapshot;
 mod table;
 mod text;
 

@@ -128,7 +128,8 @@ fn finding_lines(findings: &[Finding], paint: Paint, left: usize) -> Vec<String>
             Subject::Host(_) => format!("{}: ", hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(" ")),
             Subject::Step(step) => format!("{step}: "),
             Subject::Spec(path) => format!("{path}: "),
-            Subject::Cluster => String::new(),
+            // The file is named above.
+            Subject::Cluster | Subject::File(_) => String::new(),
         };
         let said = clean(&format!("{about}{}", finding.text));
         let text = match &finding.hint {

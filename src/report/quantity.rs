@@ -74,6 +74,34 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// Bytes in the units that etcd's quota is given in: `212 MiB`, `1.3 GiB`.
+pub fn bytes(number: u64) -> String {
+    let mut size = number as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        // What would be shown as 1000 or more is shown in the next unit.
+        if size < 999.5 {
+            break;
+        }
+        size /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" || size >= 9.95 { format!("{size:.0} {unit}") } else { format!("{size:.1} {unit}") }
+}
+
+/// A large number, its digits in threes: `1 284 907`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `1 step`, `2 steps`.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -111,6 +139,13 @@ mod tests {
     fn the_clock_has_minutes_and_grows_hours() {
         assert_eq!(clock(seconds(47.9)), "00:47");
         assert_eq!(clock(seconds(3723.0)), "1:02:03");
+    }
+
+    #[test]
+    fn sizes_and_numbers_are_short() {
+        let said = [0, 999, 1024, 10_300, 222_298_112, 1_020_000, 1_400_000_000].map(bytes);
+        assert_eq!(said, ["0 B", "999 B", "1.0 KiB", "10 KiB", "212 MiB", "996 KiB", "1.3 GiB"]);
+        assert_eq!([0, 12, 999, 1000, 1_284_907].map(grouped), ["0", "12", "999", "1 000", "1 284 907"]);
     }
 
     #[test]

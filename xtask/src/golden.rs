@@ -98,15 +98,19 @@ impl Story<'_> {
     /// As `kubewright etcd restore` does it: bumped and marked as compacted.
     fn restored(&self, home: &Path) -> Result<()> {
         let data = home.join("second");
-        output(Command::new(self.programs.join("etcdutl")).args(["snapshot", "restore", "--bump-revision=1000000"]).args([
-            "--mark-compacted",
-            "--name=default",
-            "--initial-cluster=default=http://127.0.0.1:1",
-            "--initial-advertise-peer-urls=http://127.0.0.1:1",
-            "--initial-cluster-token=second",
-            &format!("--data-dir={}", data.display()),
-            &home.join("compacted.db").to_string_lossy(),
-        ]))?;
+        output(
+            Command::new(self.programs.join("etcdutl")).args(["snapshot", "restore", "--bump-revision=1000000"]).args(
+                [
+                    "--mark-compacted",
+                    "--name=default",
+                    "--initial-cluster=default=http://127.0.0.1:1",
+                    "--initial-advertise-peer-urls=http://127.0.0.1:1",
+                    "--initial-cluster-token=second",
+                    &format!("--data-dir={}", data.display()),
+                    &home.join("compacted.db").to_string_lossy(),
+                ],
+            ),
+        )?;
         let member = Member::start(self.programs, &data, &[])?;
         member.put("/registry/pods/default/pod-9", &kubernetes("v1", "Pod", "pod-9", 300))?;
         member.delete("/registry/pods/default/pod-4")?;
@@ -135,9 +139,8 @@ impl Story<'_> {
         if hashes(member, revisions)? != said {
             bail!("something was written while {what} was saved");
         }
-        let status = output(
-            Command::new(self.programs.join("etcdutl")).args(["snapshot", "status", "-w", "json"]).arg(&path),
-        )?;
+        let status =
+            output(Command::new(self.programs.join("etcdutl")).args(["snapshot", "status", "-w", "json"]).arg(&path))?;
         let facts = json!({
             "etcd": self.release,
             "status": serde_json::from_str::<Value>(&status)?,
@@ -276,7 +279,8 @@ impl Member {
 
     /// With this on its standard input.
     fn feed(&self, arguments: &[&str], input: &[u8]) -> Result<()> {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut child =
+            self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         child.stdin.take().context("a pipe was asked for")?.write_all(input)?;
         let status = child.wait()?;
         if !status.success() {

@@ -3,7 +3,7 @@
 
 use super::meta::{Database, HEADER, NO_FREE_LIST};
 use super::page::{FREE_LIST, Page, PageSet};
-use super::{u64_at};
+use super::u64_at;
 use crate::error::{Error, PageFault};
 use crate::source::Source;
 
@@ -17,7 +17,8 @@ impl<S: Source> Database<S> {
         if number == NO_FREE_LIST {
             return Ok(());
         }
-        let wrong = |page: u64, fault| Err(Error::Page { page, offset: page.saturating_mul(self.meta.page_size), fault });
+        let wrong =
+            |page: u64, fault| Err(Error::Page { page, offset: page.saturating_mul(self.meta.page_size), fault });
         if !(2..self.meta.pages).contains(&number) {
             return wrong(number, PageFault::FreeList);
         }

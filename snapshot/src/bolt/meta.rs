@@ -61,7 +61,9 @@ pub(crate) fn open<S: Source>(source: S) -> Result<Database<S>, Error> {
         Err(_) => second_place(&source)?,
     };
     let second = match second_at {
-        Ok(at) => read(&source, at)?.and_then(|meta| if meta.page_size == at { Ok(meta) } else { Err(MetaFault::Nonsense) }),
+        Ok(at) => {
+            read(&source, at)?.and_then(|meta| if meta.page_size == at { Ok(meta) } else { Err(MetaFault::Nonsense) })
+        }
         Err(fault) => Err(fault),
     };
     let (meta, broken_meta) = match (first, second) {

@@ -86,16 +86,16 @@ impl Page {
         &self.bytes
     }
 
-    /// Whether it is a leaf, and what lies on it, of a branch or leaf that was just read.
-    pub fn elements(&self, page_size: u64) -> Result<(bool, Vec<Element>), PageFault> {
-        let (leaf, elements, filled) = elements(&self.bytes, self.flags, self.count)?;
+    /// Whether it is a leaf, of a branch or leaf that was just read, and what lies on it, into a list that serves many pages.
+    pub fn elements(&self, page_size: u64, into: &mut Vec<Element>) -> Result<bool, PageFault> {
+        let (leaf, filled) = elements(&self.bytes, self.flags, self.count, into)?;
         let claimed = (self.bytes.len() as u64).div_ceil(page_size);
         let pages = filled.div_ceil(page_size);
         // Before 1.3 bbolt took one page more where entries fill their pages to the last byte.
         if claimed != pages && claimed != filled / page_size + 1 {
             return Err(PageFault::Overflow { claimed, filled: pages });
         }
-        Ok((leaf, elements))
+        Ok(leaf)
     }
 }
 
@@ -105,12 +105,14 @@ pub(super) fn inline_elements(bytes: &[u8]) -> Result<Vec<Element>, PageFault> {
     if flags != LEAF {
         return Err(PageFault::Kind(flags));
     }
-    elements(bytes, flags, count).map(|(_, elements, _)| elements)
+    let mut found = Vec::new();
+    elements(bytes, flags, count, &mut found)?;
+    Ok(found)
 }
 
-/// Entries, and how many bytes they fill with the header. bbolt writes keys and values one after the other behind the
+/// Whether they are a leaf's, and how many bytes the entries fill with the header. bbolt writes keys and values one after the other behind the
 /// elements, in their order and without gaps (`WriteInodeToPage`), which pages have instead of a checksum.
-fn elements(bytes: &[u8], flags: u16, count: u16) -> Result<(bool, Vec<Element>, u64), PageFault> {
+fn elements(bytes: &[u8], flags: u16, count: u16, into: &mut Vec<Element>) -> Result<(bool, u64), PageFault> {
     let leaf = match flags {
         LEAF => true,
         BRANCH => false,
@@ -120,7 +122,7 @@ fn elements(bytes: &[u8], flags: u16, count: u16) -> Result<(bool, Vec<Element>,
     if end > bytes.len() {
         return Err(PageFault::Entries(count));
     }
-    let mut elements = Vec::with_capacity(count.into());
+    into.clear();
     for index in 0..count {
         let at = HEADER + usize::from(index) * ELEMENT;
         let place = |offset: usize| u32_at(bytes, at + offset).and_then(|number| usize::try_from(number).ok());
@@ -141,10 +143,10 @@ fn elements(bytes: &[u8], flags: u16, count: u16) -> Result<(bool, Vec<Element>,
         let value_at = end.checked_add(key_size).ok_or(PageFault::Place(index))?;
         let next = value_at.checked_add(value_size).filter(|next| *next <= bytes.len());
         let next = next.ok_or(PageFault::Place(index))?;
-        elements.push(Element { key: end..value_at, value: value_at..next, child, flags });
+        into.push(Element { key: end..value_at, value: value_at..next, child, flags });
         end = next;
     }
-    Ok((leaf, elements, end as u64))
+    Ok((leaf, end as u64))
 }
 
 /// Which pages were met: one bit each.

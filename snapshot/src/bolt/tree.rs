@@ -108,14 +108,14 @@ impl<S: Source> Database<S> {
         each: &mut impl FnMut(Entry<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut branches: Vec<Branch> = Vec::new();
-        let mut page = Page::default();
+        let (mut page, mut elements) = (Page::default(), Vec::new());
         let mut next = Some(root);
         while let Some(number) = next {
             let offset = number.saturating_mul(self.meta.page_size);
             let wrong = |fault| Error::Page { page: number, offset, fault };
             self.possible(number, number)?;
             page.read(self, number)?;
-            let (is_leaf, elements) = page.elements(self.meta.page_size).map_err(wrong)?;
+            let is_leaf = page.elements(self.meta.page_size, &mut elements).map_err(wrong)?;
             let pages = (page.bytes().len() as u64).div_ceil(self.meta.page_size);
             if !(number..number + pages).all(|page| met.add(page)) {
                 return Err(wrong(PageFault::Twice));
@@ -133,6 +133,7 @@ impl<S: Source> Database<S> {
                     return Err(wrong(PageFault::Depth));
                 }
                 let above = bounds.below.map(<[u8]>::to_vec);
+                let elements = std::mem::take(&mut elements);
                 branches.push(Branch { page: std::mem::take(&mut page), elements, next: 0, above });
             }
             next = None;
@@ -177,7 +178,8 @@ impl Branch {
 
     /// Between which keys those of the child lie to which it advanced last.
     fn bounds(&self) -> Bounds<'_> {
-        let key = |index: usize| self.elements.get(index).and_then(|element| self.page.bytes().get(element.key.clone()));
+        let key =
+            |index: usize| self.elements.get(index).and_then(|element| self.page.bytes().get(element.key.clone()));
         Bounds { from: self.next.checked_sub(1).and_then(key), below: key(self.next).or(self.above.as_deref()) }
     }
 }

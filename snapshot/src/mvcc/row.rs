@@ -29,8 +29,7 @@ impl<'a> Row<'a> {
     pub fn read(entry: &Entry<'a>) -> Result<Self, Error> {
         let wrong = |fault| entry.wrong("key", fault);
         let (revision, tombstone) = revision(entry.key).ok_or_else(|| wrong(RowFault::Revision))?;
-        let mut row =
-            Self { revision, tombstone, key: &[], value: &[], lease: 0, raw: (entry.key, entry.value) };
+        let mut row = Self { revision, tombstone, key: &[], value: &[], lease: 0, raw: (entry.key, entry.value) };
         let mut modified = None;
         for field in Fields::of(entry.value) {
             match field.ok_or_else(|| wrong(RowFault::Value))? {
@@ -45,9 +44,7 @@ impl<'a> Row<'a> {
         // A restore that bumps the revision writes one row of no bytes; a tombstone has the key alone.
         match modified {
             _ if entry.value.is_empty() || (tombstone && !row.key.is_empty()) => Ok(row),
-            Some(says) if says != revision.main => {
-                Err(wrong(RowFault::OtherRevision { filed: revision.main, says }))
-            }
+            Some(says) if says != revision.main => Err(wrong(RowFault::OtherRevision { filed: revision.main, says })),
             Some(_) if !row.key.is_empty() => Ok(row),
             _ => Err(wrong(RowFault::Value)),
         }

@@ -43,9 +43,8 @@ impl Builder {
         let count = children.len() as u16;
         let elements = children.into_iter().map(|(key, child)| {
             let size = key.len() as u32;
-            let head = move |position: u32| {
-                [&position.to_le_bytes()[..], &size.to_le_bytes(), &child.to_le_bytes()].concat()
-            };
+            let head =
+                move |position: u32| [&position.to_le_bytes()[..], &size.to_le_bytes(), &child.to_le_bytes()].concat();
             (head, key)
         });
         self.raw(BRANCH, count, &body(elements.collect()))

@@ -208,10 +208,13 @@ fn what_etcd_keeps_beside_keys_is_understood_or_named() {
         assert_eq!(error.page(), Some(3), "the small bucket is within the root's page");
     }
     let mut builder = Builder::with_rows(rows());
-    builder.inline("members", vec![
-        (0, b"1f".to_vec(), br#"{"id":31,"peerURLs":["http://a"],"name":"cp1"}"#.to_vec()),
-        (0, b"20".to_vec(), br#"{"id":32,"peerURLs":["http://b"],"name":"cp2"}"#.to_vec()),
-    ]);
+    builder.inline(
+        "members",
+        vec![
+            (0, b"1f".to_vec(), br#"{"id":31,"peerURLs":["http://a"],"name":"cp1"}"#.to_vec()),
+            (0, b"20".to_vec(), br#"{"id":32,"peerURLs":["http://b"],"name":"cp2"}"#.to_vec()),
+        ],
+    );
     builder.inline("members_removed", vec![(0, b"20".to_vec(), b"removed".to_vec())]);
     builder.inline("of a later etcd", vec![(0, b"x".to_vec(), b"y".to_vec())]);
     assert_eq!(said(&builder.finish()), ["it holds members that are none: 20 (cp2) was removed"]);
@@ -224,7 +227,10 @@ fn files_that_are_no_snapshots_are_told_apart() {
         (b"hello".to_vec(), "this is no etcd snapshot: it has only 5 bytes"),
         (vec![0; 100_000], "this is no etcd snapshot: it does not begin with a meta page of bbolt"),
         ([&[0x1f, 0x8b][..], &[8; 5000]].concat(), "this is no etcd snapshot: it is packed by gzip; unpack it first"),
-        ([&[0x28, 0xb5, 0x2f, 0xfd][..], &[8; 50]].concat(), "this is no etcd snapshot: it is packed by zstd; unpack it first"),
+        (
+            [&[0x28, 0xb5, 0x2f, 0xfd][..], &[8; 50]].concat(),
+            "this is no etcd snapshot: it is packed by zstd; unpack it first",
+        ),
     ] {
         assert_eq!(said(&bytes), [words]);
     }

@@ -65,7 +65,9 @@ fn any_page_zeroed() {
             Fault::Unreadable(error) => {
                 // A long value's end is found wrong from its beginning on.
                 assert!(error.page().unwrap() <= page as u64, "{error}");
-                named += usize::from(error.to_string() == format!("page {page} (byte {}) says that it is page 0", page * PAGE));
+                named += usize::from(
+                    error.to_string() == format!("page {page} (byte {}) says that it is page 0", page * PAGE),
+                );
             }
             Fault::MetaPage { page: meta, .. } => assert_eq!(*meta, page as u64),
             // Free, or in the middle of a long value.

@@ -21,9 +21,9 @@ fn told(diff: &Diff) -> Vec<(Change, String, Vec<&str>)> {
     diff.differences
         .iter()
         .flat_map(|found| {
-            one(found).into_iter().map(|(change, resource)| {
-                (change, resource, found.names[&change].iter().map(String::as_str).collect())
-            })
+            one(found)
+                .into_iter()
+                .map(|(change, resource)| (change, resource, found.names[&change].iter().map(String::as_str).collect()))
         })
         .collect()
 }
@@ -31,12 +31,15 @@ fn told(diff: &Diff) -> Vec<(Change, String, Vec<&str>)> {
 #[test]
 fn what_happened_between_two_files_is_told() {
     let diff = between("etcd-3.6-history", "etcd-3.6-compacted", 10);
-    assert_eq!(told(&diff), [
-        (Change::Changed, "configmaps".to_owned(), vec!["default/config-3"]),
-        (Change::Added, "events".to_owned(), vec!["default/last"]),
-        (Change::Changed, "pods".to_owned(), vec!["default/pod-1"]),
-        (Change::Removed, "pods".to_owned(), vec!["default/pod-2"]),
-    ]);
+    assert_eq!(
+        told(&diff),
+        [
+            (Change::Changed, "configmaps".to_owned(), vec!["default/config-3"]),
+            (Change::Added, "events".to_owned(), vec!["default/last"]),
+            (Change::Changed, "pods".to_owned(), vec!["default/pod-1"]),
+            (Change::Removed, "pods".to_owned(), vec!["default/pod-2"]),
+        ]
+    );
     assert_eq!((diff.count(Change::Added), diff.unchanged, diff.unlisted()), (1, 28, 0));
     assert!(diff.revisions.0 < diff.revisions.1);
     let same = between("etcd-3.6-compacted", "etcd-3.6-compacted", 10);
@@ -53,7 +56,8 @@ fn names_are_bounded_and_counts_are_not() {
     assert_eq!(few.count(Change::Added), all.count(Change::Added));
     assert_eq!(all.unlisted(), 0);
     assert!(few.unlisted() > 10);
-    let pods = |diff: &Diff| diff.differences.iter().find(|one| one.resource == Resource::Api("pods".into())).unwrap().clone();
+    let pods =
+        |diff: &Diff| diff.differences.iter().find(|one| one.resource == Resource::Api("pods".into())).unwrap().clone();
     assert_eq!(pods(&few).names[&Change::Added].iter().collect::<Vec<_>>(), ["default/pod-0", "default/pod-1"]);
     assert_eq!(pods(&all).names[&Change::Added].len(), 12);
 }

@@ -28,23 +28,27 @@ fn objects(listing: &Listing) -> Vec<(String, Option<&str>, u64, u64)> {
 fn objects_are_counted_by_resource_and_namespace() {
     let listing = list(&Filter::default(), 0);
     let owned = |name: &str, kind, objects, rows| (name.to_owned(), kind, objects, rows);
-    assert_eq!(objects(&listing), [
-        owned("(other keys)", None, 2, 4),
-        owned("certificates.cert-manager.io", Some("Certificate"), 1, 1),
-        // Twelve, of which config-1, -10 and -11 were deleted; and a large one.
-        owned("configmaps", Some("ConfigMap"), 10, 16),
-        owned("deployments", Some("Deployment"), 1, 1),
-        owned("masterleases", Some("Endpoints"), 1, 1),
-        owned("namespaces", Some("Namespace"), 1, 1),
-        owned("nodes", Some("Node"), 1, 1),
-        // Twelve, four changed, one deleted and come again.
-        owned("pods", Some("Pod"), 12, 18),
-        owned("secrets", None, 1, 1),
-        owned("services", Some("Service"), 1, 1),
-    ]);
+    assert_eq!(
+        objects(&listing),
+        [
+            owned("(other keys)", None, 2, 4),
+            owned("certificates.cert-manager.io", Some("Certificate"), 1, 1),
+            // Twelve, of which config-1, -10 and -11 were deleted; and a large one.
+            owned("configmaps", Some("ConfigMap"), 10, 16),
+            owned("deployments", Some("Deployment"), 1, 1),
+            owned("masterleases", Some("Endpoints"), 1, 1),
+            owned("namespaces", Some("Namespace"), 1, 1),
+            owned("nodes", Some("Node"), 1, 1),
+            // Twelve, four changed, one deleted and come again.
+            owned("pods", Some("Pod"), 12, 18),
+            owned("secrets", None, 1, 1),
+            owned("services", Some("Service"), 1, 1),
+        ]
+    );
     let named = |name: &str| listing.resources.iter().find(|found| found.resource.to_string() == name).unwrap();
     assert_eq!(named("secrets").encrypted, 1);
-    let configs: Vec<_> = named("configmaps").namespaces.iter().map(|(name, counts)| (name.as_str(), counts.objects)).collect();
+    let configs: Vec<_> =
+        named("configmaps").namespaces.iter().map(|(name, counts)| (name.as_str(), counts.objects)).collect();
     assert_eq!(configs, [("default", 9), ("shop", 1)]);
     assert_eq!(named("nodes").namespaces.keys().collect::<Vec<_>>(), [""]);
     assert_eq!((listing.total.objects, listing.total.rows), (31, 45));

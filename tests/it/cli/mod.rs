@@ -2,6 +2,7 @@
 //! machine that are closed.
 
 pub mod bench;
+mod etcd;
 mod reference;
 
 use std::fs;

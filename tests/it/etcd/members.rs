@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use jiff::Timestamp;
 use kubewright::etcd::{EtcdCluster, Place};
 use kubewright::kube::{Credentials, Way};
@@ -15,7 +17,7 @@ use kubewright::ports::SystemClock;
 use kubewright_certs::cluster::{Authorities, ClusterPki, Host, Roles};
 use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::profile::{KubernetesVersion, Validity};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// The etcd that the lab builds, from `${KUBEWRIGHT_CACHE:-~/.cache/kubewright}`; says so where it is not there, and fails
 /// where the lab is required.
@@ -139,6 +141,29 @@ impl Members {
             })
             .collect();
         EtcdCluster::connect(way, &places, credentials, Arc::new(SystemClock)).unwrap()
+    }
+
+    /// A client of this member alone, once it answers.
+    pub async fn client_of(&self, number: u8) -> Client {
+        let Credentials { ca_pem, client_cert_pem, client_key_pem } = credentials(self.folder.path());
+        let tls = TlsOptions::new()
+            .ca_certificate(Certificate::from_pem(ca_pem))
+            .identity(Identity::from_pem(client_cert_pem, client_key_pem.expose_secret()));
+        let options = ConnectOptions::new().with_tls(tls);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let url = format!("https://{}", self.client(number));
+            // Only a read through a majority says that it is ready.
+            let error = match Client::connect([url], Some(options.clone())).await {
+                Ok(mut client) => match client.get("ready", None).await {
+                    Ok(_) => return client,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            assert!(tokio::time::Instant::now() < deadline, "{error}\n{}", self.log(number));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// The end of what a member wrote.

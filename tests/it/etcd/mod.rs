@@ -4,6 +4,7 @@
 //! port is tried by `tests/lab/e2e/etcd.rs`.
 
 mod members;
+mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;

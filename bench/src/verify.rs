@@ -1,0 +1,215 @@
+//! What `kubewright etcd verify` takes beside a plain SHA-256 of the same file, for a snapshot that a real etcd wrote.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use etcd_client::{Client, Txn, TxnOp};
+use kubewright_snapshot::{Snapshot, SnapshotFile};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use xtask::bench::{Machine, Spread, rounded};
+
+use crate::memory;
+
+/// Bytes of a value: the mean of Kubernetes objects is one to three kilobytes.
+const VALUE: usize = 2_000;
+/// etcd takes 128 operations in one transaction.
+const AT_ONCE: u64 = 120;
+
+/// What was found. The figures to quote stand first.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The time of a verification divided by that of a SHA-256, the median of the rounds.
+    pub verify_over_sha256: f64,
+    /// The most memory a verification held, over what the process held before.
+    pub verify_rss_mb: f64,
+    /// Digest, structure, contents and HashKV.
+    pub verify_s: Spread,
+    /// The same file read and hashed.
+    pub sha256_s: Spread,
+    /// The file.
+    pub file_mb: f64,
+    /// Its keys.
+    pub keys: u64,
+    /// Whether the compiler optimised: figures of a debug build are for tests alone.
+    pub optimised: bool,
+    /// Processors of the machine, and its load when this began.
+    #[serde(flatten)]
+    pub machine: Machine,
+}
+
+/// What one process of one round found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Part {
+    seconds: f64,
+    rss_mb: f64,
+    keys: u64,
+}
+
+/// Has etcd write a snapshot of so many megabytes, and measures. `part` begins a process that runs [`one`].
+///
+/// # Errors
+/// There is no etcd, or a part fails.
+pub fn measure(megabytes: u64, rounds: usize, part: impl Fn(&str, &Path) -> Result<Part>) -> Result<Report> {
+    let machine = Machine::now()?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("bench.snap");
+    write(&file, folder.path(), megabytes)?;
+    let (mut sums, mut verified) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        sums.push(part("sha256", &file)?);
+        verified.push(part("verify", &file)?);
+    }
+    let ratios = sums.iter().zip(&verified).map(|(sum, verified)| verified.seconds / sum.seconds);
+    let seconds = |parts: &[Part]| Spread::of(parts.iter().map(|part| part.seconds));
+    Ok(Report {
+        verify_over_sha256: Spread::of(ratios)?.median,
+        verify_rss_mb: rounded(verified.iter().map(|part| part.rss_mb).fold(0.0, f64::max)),
+        verify_s: seconds(&verified)?,
+        sha256_s: seconds(&sums)?,
+        file_mb: rounded(fs::metadata(&file)?.len() as f64 / 1e6),
+        keys: verified.first().map_or(0, |part| part.keys),
+        optimised: !cfg!(debug_assertions),
+        machine,
+    })
+}
+
+/// One measurement of a file, `sha256` or `verify`.
+///
+/// # Errors
+/// The file is not good, or cannot be read.
+pub fn one(what: &str, file: &Path) -> Result<Part> {
+    memory::forget_peak()?;
+    let (before, began) = (memory::own()?, Instant::now());
+    let keys = match what {
+        "sha256" => {
+            let (mut file, mut hash, mut piece) = (File::open(file)?, Sha256::new(), vec![0; 1 << 20]);
+            loop {
+                match file.read(&mut piece)? {
+                    0 => break,
+                    length => hash.update(piece.get(..length).unwrap_or_default()),
+                }
+            }
+            std::hint::black_box(hash.finalize());
+            0
+        }
+        "verify" => {
+            let report = Snapshot::open(SnapshotFile::open(file)?)?.verify();
+            ensure!(report.faults.is_empty(), "the snapshot is not good: {:?}", report.faults);
+            report.survey.context("a good file was surveyed")?.keys
+        }
+        other => bail!("{other} is not measured here"),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Part { seconds, rss_mb: memory::own()?.peak - before.resident, keys })
+}
+
+/// A real etcd's snapshot.
+fn write(file: &Path, folder: &Path, megabytes: u64) -> Result<()> {
+    let (_server, url) = start(&folder.join("data"))?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let mut client = connect(&url).await?;
+        let mut value = vec![0; VALUE];
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        for first in (0..megabytes * 1_000_000 / (VALUE as u64 + 100)).step_by(AT_ONCE as usize) {
+            let put = |number: u64| {
+                for chunk in value.chunks_mut(8) {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    chunk.copy_from_slice(random.to_le_bytes().get(..chunk.len()).unwrap_or_default());
+                }
+                let key = format!("/registry/pods/namespace-{}/a-pod-of-a-usual-name-{number}", number % 50);
+                TxnOp::put(key, [b"k8s\0", value.as_slice()].concat(), None)
+            };
+            client.txn(Txn::new().and_then((first..first + AT_ONCE).map(put).collect::<Vec<_>>())).await?;
+        }
+        let (mut stream, mut target) = (client.snapshot().await?, File::create(file)?);
+        while let Some(piece) = stream.message().await? {
+            target.write_all(piece.blob())?;
+        }
+        Ok(())
+    })
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already, or goes with us.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(data: &Path) -> Result<(Server, String)> {
+    let address = || anyhow::Ok(format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?));
+    let (client, peer) = (address()?, address()?);
+    let log = File::create(data.with_extension("log"))?;
+    let server = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL"])
+        .arg(program()?)
+        .arg(format!("--data-dir={}", data.display()))
+        .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
+        .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
+        .arg(format!("--initial-cluster=default={peer}"))
+        // Only what is written counts here, not that it survives.
+        .args(["--quota-backend-bytes=8000000000", "--unsafe-no-fsync", "--snapshot-count=1000"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start etcd")?;
+    Ok((Server(server), client))
+}
+
+/// The etcd that the lab builds.
+fn program() -> Result<PathBuf> {
+    let build = xtask::cache::Cache::open()?.root().join("build");
+    let folders = fs::read_dir(&build).into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("etcd-"));
+    let found = folders.filter(named).map(|folder| folder.join("bin/etcd")).filter(|path| path.is_file()).max();
+    found.with_context(|| format!("there is no etcd in {}; `make demo` builds it", build.display()))
+}
+
+async fn connect(url: &str) -> Result<Client> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        // It tells nobody that it is up.
+        let answer = match Client::connect([url], None).await {
+            Ok(mut client) => client.get("ready", None).await.map(|_| client),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() > deadline => return Err(error).context("etcd does not come up"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On any snapshot; that etcd writes one is seen in the tests of the program.
+    #[test]
+    fn both_are_measured_and_a_bad_file_is_refused() {
+        let golden = xtask::bench::repository().join("snapshot/tests/golden/etcd-3.6-history.db.gz");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("small.snap");
+        let unpacked = Command::new("gzip").arg("-dc").arg(golden).output().unwrap().stdout;
+        fs::write(&file, &unpacked).unwrap();
+        assert!(one("sha256", &file).unwrap().seconds > 0.0);
+        let part = one("verify", &file).unwrap();
+        assert!(part.seconds > 0.0 && part.keys > 20 && part.rss_mb < 64.0, "{part:?}");
+        fs::write(&file, &unpacked[..unpacked.len() - 1]).unwrap();
+        assert!(one("verify", &file).is_err());
+        assert!(one("nothing", &file).is_err());
+    }
+}
