@@ -25,7 +25,7 @@ demo-down: ## Take the demo away again, everything of it
 test: packages ## Every test; those on the lab too, where this machine can host it
 	@tests/run
 
-conformance: ## Kubernetes' own conformance tests on a cluster that kubewright built; about an hour, not part of `make test`
+conformance: ## Kubernetes' own conformance tests on a cluster that kubewright built; not part of `make test`
 	@tests/lab/install-packages.sh bind9-dnsutils iperf
 	@$(XTASK) conformance
 

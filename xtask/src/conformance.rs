@@ -20,7 +20,7 @@ const HOSTS: [&str; 3] = ["cp1", "w1", "w2"];
 /// Tests at once: most of their time is waiting, and more of them starve one another on two cores.
 pub const PROCESSES: usize = 4;
 
-/// What ends a run that hangs. Upstream allows 24 hours for all suites; this one alone takes about an hour on two cores.
+/// What ends a run that hangs: upstream allows 24 hours for all suites, of which this is one.
 const LIMIT: &str = "4h";
 
 /// Which tests, and how.
