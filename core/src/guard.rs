@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::etcd::EtcdFacts;
-use crate::facts::{Fact, Facts, HostFacts, HostRecord};
+use crate::facts::{Fact, Facts, HostFacts, HostRecord, Membership};
 use crate::ids::{HostName, OperationId};
 use crate::quorum::{Change, Machine, Reason, decide};
 
@@ -153,29 +153,25 @@ impl Guard {
                 },
                 Fact::Unreadable { why, .. } => Err(format!("whether {host} holds etcd data cannot be read: {why}")),
             },
-            Self::NoOtherCluster { host, cluster, operation } => match &facts.record {
-                Fact::Known { value, .. } if &value.cluster != cluster => {
-                    Err(format!("{host} belongs to cluster {}", value.cluster))
+            Self::NoOtherCluster { host, cluster, operation } => match ours(host, facts, cluster)? {
+                Some(record) if &record.operation != operation => {
+                    Err(format!("{host} was claimed by operation {}", record.operation))
                 }
-                Fact::Known { value, .. } if &value.operation != operation => {
-                    Err(format!("{host} was claimed by operation {}", value.operation))
-                }
-                Fact::Known { .. } | Fact::Absent => Ok(()),
-                Fact::Unreadable { why, .. } => Err(unreadable(host, why)),
+                _ => Ok(()),
             },
-            Self::OfCluster { host, cluster } => match &facts.record {
-                Fact::Known { value, .. } if &value.cluster != cluster => {
-                    Err(format!("{host} belongs to cluster {}", value.cluster))
-                }
-                Fact::Known { .. } | Fact::Absent => Ok(()),
-                Fact::Unreadable { why, .. } => Err(unreadable(host, why)),
-            },
+            Self::OfCluster { host, cluster } => ours(host, facts, cluster).map(drop),
         }
     }
 }
 
-fn unreadable(host: &HostName, why: &str) -> String {
-    format!("whose {host} is cannot be read from {}: {why}", HostRecord::PATH)
+/// The record of that cluster, where the host has one; why not, where it is another's or nobody can tell.
+fn ours<'f>(host: &HostName, facts: &'f HostFacts, cluster: &str) -> Result<Option<&'f HostRecord>, String> {
+    match facts.membership(cluster) {
+        Membership::Part(record) | Membership::Claimed(record) => Ok(Some(record)),
+        Membership::OfAnother(record) => Err(format!("{host} belongs to cluster {}", record.cluster)),
+        Membership::Unclear(why) => Err(format!("whose {host} is cannot be read from {}: {why}", HostRecord::PATH)),
+        Membership::Silent(_) | Membership::Foreign | Membership::Bare => Ok(None),
+    }
 }
 
 #[cfg(test)]

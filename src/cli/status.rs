@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use futures::future::join_all;
-use kubewright_core::facts::Facts;
+use kubewright_core::facts::{Facts, Membership};
 use kubewright_core::ids::HostName;
 use kubewright_core::spec::{Role, Spec};
 use kubewright_core::summary::{ClusterStatus, MemberLine, NodeLine};
@@ -65,19 +65,19 @@ fn from_facts(spec: &Spec, facts: &Facts) -> ClusterStatus {
             status.remarks.push(format!("{}: {why}", host.name));
             continue;
         };
-        match seen.record.known() {
-            Some(record) if record.cluster != spec.name => {
+        match seen.membership(&spec.name) {
+            Membership::OfAnother(record) => {
                 status.remarks.push(format!("{} belongs to the cluster {}", host.name, record.cluster));
             }
-            Some(record) if !record.settled => {
+            Membership::Claimed(record) => {
                 status.operation = Some(record.operation.clone());
                 status.remarks.push(format!(
                     "{} was claimed by operation {}, which has not finished",
                     host.name, record.operation
                 ));
             }
-            Some(record) => status.operation = Some(record.operation.clone()),
-            None => status.remarks.push(format!("{} is bare: no operation of ours was finished on it", host.name)),
+            Membership::Part(record) => status.operation = Some(record.operation.clone()),
+            _ => status.remarks.push(format!("{} is bare: no operation of ours was finished on it", host.name)),
         }
         holders.extend(seen.lock.known().and_then(|lock| lock.holder.clone()));
     }
