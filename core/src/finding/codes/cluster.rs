@@ -1,0 +1,59 @@
+//! What stands in the way of taking apart, leaving, and of a plan.
+
+use super::{Area, code};
+use crate::finding::Severity::{Blocks, NeedsConsent};
+
+/// Found before hosts are taken apart.
+pub const RESET: Area = Area {
+    title: "Taking hosts apart",
+    about: "Found before `kubewright reset` takes anything apart.",
+    sources: &["core/src/planner/reset.rs"],
+    codes: &[
+        code("RESET001", NeedsConsent, "A host cannot be asked. It stays as it is while the others are taken apart."),
+        code("RESET002", Blocks, "A host belongs to another cluster, or whose it is cannot be read."),
+        code("RESET003", Blocks, "A host is part of a cluster that stands. It leaves by `kubewright node remove`."),
+        code("RESET004", Blocks, "A host holds a Kubernetes or an etcd that no operation of ours made."),
+    ],
+};
+
+/// Found before a node is taken out.
+pub const LEAVE: Area = Area {
+    title: "Leaving",
+    about: "Found before `kubewright node remove` takes a node out of its cluster. Its pods are judged as by `node drain`.",
+    sources: &["core/src/planner/remove.rs"],
+    codes: &[
+        code(
+            "LEAVE001",
+            Blocks,
+            "It is the last control plane. The whole cluster is taken apart by `kubewright reset`.",
+        ),
+        code("LEAVE002", Blocks, "The cluster's API cannot be asked, so that nothing can be moved or taken out."),
+        code(
+            "LEAVE003",
+            NeedsConsent,
+            "The host cannot be asked: its pods are not moved and what it runs is not stopped. Agree only if it is off for good.",
+        ),
+        code("LEAVE004", Blocks, "etcd does not bear the loss of the member now, or cannot be asked."),
+        code("LEAVE005", Blocks, "The host belongs to another cluster by now."),
+    ],
+};
+
+/// Found in a plan.
+pub const PLAN: Area = Area {
+    title: "The plan",
+    about: "Found by checking a plan for contradictions before it is shown or run. In a plan that kubewright made each of them \
+            is a defect: please report it. In a saved plan it may have been edited.",
+    sources: &["core/src/plan"],
+    codes: &[
+        code("PLAN001", Blocks, "Steps wait for each other in a circle."),
+        code("PLAN002", Blocks, "Two steps have one name."),
+        code("PLAN003", Blocks, "A step is about a host that is not in the spec."),
+        code("PLAN004", Blocks, "A step waits for one that does not stand before it."),
+        code(
+            "PLAN005",
+            Blocks,
+            "A control plane waits for another's start, though the first etcd needs a majority at once.",
+        ),
+        code("PLAN006", Blocks, "A control plane would start before every etcd member has its files."),
+    ],
+};

@@ -1,0 +1,78 @@
+//! What keeps pods on a node.
+
+use super::{Area, code};
+use crate::finding::Severity::{Blocks, Info, NeedsConsent, Warns};
+
+/// Found before a node is drained.
+pub const DRAIN: Area = Area {
+    title: "Draining a node",
+    about: "Found by looking at a node's pods and their budgets before it is cordoned. Agreeing to a code of a budget lets \
+            its pods be deleted past it, with their whole grace.",
+    sources: &["core/src/drain"],
+    codes: &[
+        code("DRAIN001", NeedsConsent, "Pods without a controller: nobody makes them anew elsewhere."),
+        code(
+            "DRAIN002",
+            NeedsConsent,
+            "Pods with scratch volumes (`emptyDir`) on the node's disk: what is in them is lost.",
+        ),
+        code(
+            "DRAIN003",
+            NeedsConsent,
+            "Pods have ended, and a finalizer holds their objects. With consent the drain goes on without them; finalizers are never taken off.",
+        ),
+        code(
+            "DRAIN004",
+            NeedsConsent,
+            "Pods have not ended two minutes after their grace. With consent the drain goes on without them; they may still run.",
+        ),
+        code(
+            "DRAIN005",
+            NeedsConsent,
+            "Nobody reaches the node, so that its pods cannot be known to have ended. With consent they are evicted and not waited for.",
+        ),
+        code(
+            "DRAIN006",
+            NeedsConsent,
+            "Pods tolerate the cordon and come back after each eviction. With consent they are left.",
+        ),
+        code(
+            "DRAIN007",
+            NeedsConsent,
+            "No other node takes the pods, by taints, selectors and affinity. Room is not counted.",
+        ),
+        code("DRAIN008", Info, "Pods that may take five minutes or more to end. Nothing cuts that short."),
+        code("DRAIN010", Blocks, "The API does not let us do what a drain needs."),
+        code(
+            "DRAIN011",
+            Info,
+            "The node is cordoned already, not by us. That cordon stays whatever becomes of the drain.",
+        ),
+        code("DRAIN012", Info, "Pods that stay: of DaemonSets, static ones, finished ones."),
+        code("DRAIN013", NeedsConsent, "The node's cordon is not ours; taking it needs a yes."),
+        code("DRAIN014", Blocks, "The cluster has no node of that name."),
+        code("PDB001", NeedsConsent, "A budget wants every pod there should be: it can never allow an eviction."),
+        code("PDB002", NeedsConsent, "A budget wants the only replica there is: it can never allow an eviction."),
+        code("PDB003", NeedsConsent, "More than one budget counts a pod: the API server evicts no such pod."),
+        code(
+            "PDB004",
+            NeedsConsent,
+            "The controller cannot work a budget out, mostly because it counts pods whose owner has no scale (a Job).",
+        ),
+        code(
+            "PDB005",
+            Warns,
+            "A budget has no room at the moment. The drain waits for it, for ever only with `--wait`.",
+        ),
+        code(
+            "PDB006",
+            NeedsConsent,
+            "A budget wants no healthy pod and none is: the API server then lets no pod go that is not Ready.",
+        ),
+        code(
+            "PDB007",
+            Warns,
+            "The controller has not caught up with a budget: until then the API server evicts none of its pods.",
+        ),
+    ],
+};
