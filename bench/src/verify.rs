@@ -3,8 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +12,8 @@ use kubewright_snapshot::{Snapshot, SnapshotFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use xtask::bench::{Machine, Spread, rounded};
+use xtask::cache::Cache;
+use xtask::command::Background;
 
 use crate::memory;
 
@@ -137,44 +138,26 @@ fn write(file: &Path, folder: &Path, megabytes: u64) -> Result<()> {
     })
 }
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Gone already, or goes with us.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(data: &Path) -> Result<(Server, String)> {
+fn start(data: &Path) -> Result<(Background, String)> {
     let address = || anyhow::Ok(format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?));
     let (client, peer) = (address()?, address()?);
-    let log = File::create(data.with_extension("log"))?;
-    let server = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL"])
-        .arg(program()?)
-        .arg(format!("--data-dir={}", data.display()))
-        .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
-        .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
-        .arg(format!("--initial-cluster=default={peer}"))
+    let cache = Cache::open()?;
+    let program = cache.newest_build("etcd-", "etcd");
+    let program =
+        program.with_context(|| format!("there is no etcd in {}; `make demo` builds it", cache.root().display()))?;
+    let arguments = [
+        format!("--data-dir={}", data.display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
         // Only what is written counts here, not that it survives.
-        .args(["--quota-backend-bytes=8000000000", "--unsafe-no-fsync", "--snapshot-count=1000"])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("cannot start etcd")?;
-    Ok((Server(server), client))
-}
-
-/// The etcd that the lab builds.
-fn program() -> Result<PathBuf> {
-    let build = xtask::cache::Cache::open()?.root().join("build");
-    let folders = fs::read_dir(&build).into_iter().flatten().flatten().map(|entry| entry.path());
-    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("etcd-"));
-    let found = folders.filter(named).map(|folder| folder.join("bin/etcd")).filter(|path| path.is_file()).max();
-    found.with_context(|| format!("there is no etcd in {}; `make demo` builds it", build.display()))
+        "--quota-backend-bytes=8000000000".to_owned(),
+        "--unsafe-no-fsync".to_owned(),
+        "--snapshot-count=1000".to_owned(),
+    ];
+    Ok((Background::start(&program, arguments, &data.with_extension("log"))?, client))
 }
 
 async fn connect(url: &str) -> Result<Client> {
@@ -195,12 +178,14 @@ async fn connect(url: &str) -> Result<Client> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     /// On any snapshot; that etcd writes one is seen in the tests of the program.
     #[test]
     fn both_are_measured_and_a_bad_file_is_refused() {
-        let golden = xtask::bench::repository().join("snapshot/tests/golden/etcd-3.6-history.db.gz");
+        let golden = xtask::cache::repository().join("snapshot/tests/golden/etcd-3.6-history.db.gz");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("small.snap");
         let unpacked = Command::new("gzip").arg("-dc").arg(golden).output().unwrap().stdout;

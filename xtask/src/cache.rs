@@ -43,6 +43,13 @@ impl Cache {
         self.root.join("build").join(name)
     }
 
+    /// A program of the newest build whose name begins so, such as `etcd-` and `etcd`; `None` where none was built.
+    pub fn newest_build(&self, prefix: &str, program: &str) -> Option<PathBuf> {
+        let folders = fs::read_dir(self.root.join("build")).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+        folders.filter(named).map(|folder| folder.join("bin").join(program)).filter(|path| path.is_file()).max()
+    }
+
     /// Files under their official address: `<mirror>/<host>/<path>`.
     pub fn mirror(&self) -> PathBuf {
         self.root.join("mirror")

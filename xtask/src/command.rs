@@ -1,8 +1,11 @@
 //! Runs other programs and turns their failure into a sentence with their own last words.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +16,45 @@ const LAST_LINES: usize = 20;
 /// How often a program with a deadline is asked whether it has ended. std has no wait with a deadline; 5 ms is below
 /// what a process takes to start.
 const TICK: Duration = Duration::from_millis(5);
+
+/// A program in the background. It ends when this is dropped, and also when we are killed.
+#[derive(Debug)]
+pub struct Background(Child);
+
+impl Background {
+    /// Starts it; what it writes goes to the log.
+    ///
+    /// # Errors
+    /// The log cannot be made, or `setpriv` cannot be started.
+    pub fn start<A: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = A>, log: &Path) -> Result<Self> {
+        let log = File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program).args(arguments);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(Self(command.spawn().with_context(|| format!("cannot start {}", program.display()))?))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal, such as `-STOP`.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        output(Command::new("kill").args([signal, &self.id().to_string()])).map(drop)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Gone already, or goes with us.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Runs it and gives its standard output without the last line feed.
 ///

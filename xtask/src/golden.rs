@@ -5,11 +5,11 @@
 //! HashKV and `etcdutl snapshot status` answered.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -19,9 +19,8 @@ use serde_json::{Value, json};
 
 use crate::artefact;
 use crate::artefact::catalogue::{Build, Module};
-use crate::bench::repository;
-use crate::cache::Cache;
-use crate::command::output;
+use crate::cache::{Cache, repository};
+use crate::command::{Background, output};
 
 /// The newest patch of each minor that can be had as Go modules. Another one makes other files: change both together.
 const RELEASES: [&str; 3] = ["3.5.35", "3.6.16", "3.7.3"];
@@ -229,7 +228,7 @@ fn kubernetes(version: &str, kind: &str, name: &str, size: usize) -> Vec<u8> {
 
 /// A running etcd of one member. It ends when this is dropped.
 struct Member {
-    server: Child,
+    _server: Background,
     etcdctl: PathBuf,
     endpoint: String,
 }
@@ -237,26 +236,23 @@ struct Member {
 impl Member {
     fn start(programs: &Path, data: &Path, flags: &[&str]) -> Result<Self> {
         let (client, peer) = (free_address()?, free_address()?);
-        let log = File::create(data.with_extension("log"))?;
-        let server = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(programs.join("etcd"))
-            .arg(format!("--data-dir={}", data.display()))
-            .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
-            .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
-            .arg(format!("--initial-cluster=default={peer}"))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start etcd")?;
-        let member = Self { server, etcdctl: programs.join("etcdctl"), endpoint: client };
+        let log = data.with_extension("log");
+        let mut arguments = vec![
+            format!("--data-dir={}", data.display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+        ];
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let server = Background::start(&programs.join("etcd"), arguments, &log)?;
+        let member = Self { _server: server, etcdctl: programs.join("etcdctl"), endpoint: client };
         let deadline = Instant::now() + START;
         // etcd tells nobody that it is up.
         while let Err(error) = member.ctl(&["endpoint", "health"]) {
             if Instant::now() > deadline {
-                return Err(error.context(fs::read_to_string(data.with_extension("log")).unwrap_or_default()));
+                return Err(error.context(fs::read_to_string(log).unwrap_or_default()));
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -296,14 +292,6 @@ impl Member {
     /// Deletes a key and tells the revision of that.
     fn delete(&self, key: &str) -> Result<i64> {
         self.json(&["del", key])?["header"]["revision"].as_i64().context("a deletion has a revision")
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // Gone already, or goes with us.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 

@@ -2,10 +2,9 @@
 //! when this is dropped.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,20 +17,18 @@ use kubewright_certs::cluster::{Authorities, ClusterPki, Host, Roles};
 use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::profile::{KubernetesVersion, Validity};
 use secrecy::{ExposeSecret, SecretString};
+use xtask::cache::Cache;
+use xtask::command::Background;
 
 /// The etcd that the lab builds, from `${KUBEWRIGHT_CACHE:-~/.cache/kubewright}`; says so where it is not there, and fails
 /// where the lab is required.
 pub fn program() -> Option<PathBuf> {
-    let cache = std::env::var_os("KUBEWRIGHT_CACHE").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/kubewright")))?;
-    let build = cache.join("build");
-    let folders = fs::read_dir(&build).into_iter().flatten().flatten().map(|entry| entry.path());
-    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("etcd-"));
-    let found = folders.filter(named).map(|folder| folder.join("bin/etcd")).filter(|path| path.is_file()).max();
+    let cache = Cache::open().unwrap();
+    let found = cache.newest_build("etcd-", "etcd");
     if found.is_none() {
         let required = std::env::var_os("KUBEWRIGHT_REQUIRE_LAB").is_some_and(|value| value == "1");
-        assert!(!required, "no etcd in {}; `make demo` builds it", build.display());
-        eprintln!("SKIPPED: no etcd in {}; `make demo` builds it", build.display());
+        assert!(!required, "no etcd in {}; `make demo` builds it", cache.root().display());
+        eprintln!("SKIPPED: no etcd in {}; `make demo` builds it", cache.root().display());
     }
     found
 }
@@ -42,7 +39,7 @@ const HOSTS: u8 = 4;
 /// The members, running or not.
 pub struct Members {
     // Before the folder: processes end before their files go.
-    running: BTreeMap<u8, Child>,
+    running: BTreeMap<u8, Background>,
     program: PathBuf,
     client_port: u16,
     peer_port: u16,
@@ -69,7 +66,6 @@ impl Members {
         let file = |name: &str| pki.join(name).to_str().unwrap().to_owned();
         let client = format!("https://{}", self.client(number));
         let cluster: Vec<String> = initial.iter().map(|other| format!("cp{other}={}", self.peer_url(*other))).collect();
-        let log = File::create(home.join("log")).unwrap();
         let flags = [
             ("name", format!("cp{number}")),
             ("data-dir", home.join("data").to_str().unwrap().to_owned()),
@@ -88,24 +84,14 @@ impl Members {
             ("peer-trusted-ca-file", file("ca.crt")),
             ("peer-client-cert-auth", "true".to_owned()),
         ];
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(&self.program)
-            .args(flags.map(|(name, value)| format!("--{name}={value}")))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let flags = flags.map(|(name, value)| format!("--{name}={value}"));
+        let child = Background::start(&self.program, flags, &home.join("log")).unwrap();
         self.running.insert(number, child);
     }
 
     /// Ends a member at once.
     pub fn kill(&mut self, number: u8) {
-        if let Some(mut child) = self.running.remove(&number) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.running.remove(&number);
     }
 
     /// Ends a member and loses its disk.
@@ -116,8 +102,7 @@ impl Members {
 
     /// Stops a member in its tracks (`-STOP`), or lets it go on (`-CONT`).
     pub fn signal(&self, number: u8, signal: &str) {
-        let id = self.running[&number].id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        self.running[&number].signal(signal).unwrap();
     }
 
     /// Where the others reach a member.
@@ -175,14 +160,6 @@ impl Members {
 
     fn client(&self, number: u8) -> SocketAddr {
         SocketAddr::new(address(number).into(), self.client_port)
-    }
-}
-
-impl Drop for Members {
-    fn drop(&mut self) {
-        for number in 1..=HOSTS {
-            self.kill(number);
-        }
     }
 }
 

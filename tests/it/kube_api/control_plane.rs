@@ -1,11 +1,10 @@
 //! A real etcd and real API servers on this machine's loopback, one address per control plane, with certificates of
 //! our own making; controller manager and scheduler on request. Everything ends when it is dropped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +14,8 @@ use kubewright_certs::cluster::{Authorities, ClusterPki, Host, Roles};
 use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::profile::{KubernetesVersion, Validity};
 use kubewright_core::ids::HostName;
+use xtask::cache::Cache;
+use xtask::command::Background;
 
 /// The programs that the lab builds.
 pub struct Binaries {
@@ -27,54 +28,14 @@ impl Binaries {
     /// Finds them in `${KUBEWRIGHT_CACHE:-~/.cache/kubewright}`; says so where they are not there, and fails where the
     /// lab is required.
     pub fn find() -> Option<Self> {
-        let cache = std::env::var_os("KUBEWRIGHT_CACHE").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/kubewright")))?;
-        let build = cache.join("build");
-        let found = newest(&build, "kubernetes-", "bin/servers").zip(newest(&build, "etcd-", "bin/etcd"));
+        let cache = Cache::open().unwrap();
+        let found = cache.newest_build("kubernetes-", "servers").zip(cache.newest_build("etcd-", "etcd"));
         if found.is_none() {
             let required = std::env::var_os("KUBEWRIGHT_REQUIRE_LAB").is_some_and(|value| value == "1");
-            assert!(!required, "no kube-apiserver and etcd in {}; `make demo` builds them", build.display());
-            eprintln!("SKIPPED: no kube-apiserver and etcd in {}; `make demo` builds them", build.display());
+            assert!(!required, "no kube-apiserver and etcd in {}; `make demo` builds them", cache.root().display());
+            eprintln!("SKIPPED: no kube-apiserver and etcd in {}; `make demo` builds them", cache.root().display());
         }
         found.map(|(servers, etcd)| Self { kubectl: servers.with_file_name("kubectl"), servers, etcd })
-    }
-}
-
-fn newest(build: &Path, prefix: &str, program: &str) -> Option<PathBuf> {
-    let folders = fs::read_dir(build).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let named =
-        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix));
-    folders.filter(named).map(|folder| folder.join(program)).filter(|path| path.is_file()).max()
-}
-
-/// A process that ends with us, even when we are killed.
-struct Process(Child);
-
-impl Process {
-    fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
-        let log = File::create(log).unwrap();
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success(), "kill {signal}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
     }
 }
 
@@ -82,14 +43,14 @@ impl Drop for Process {
 struct Member {
     host: HostName,
     address: SocketAddr,
-    process: Option<Process>,
+    process: Option<Background>,
 }
 
 /// The whole of it.
 pub struct ControlPlane {
     // Before the folder: processes end before their files go.
     members: Vec<Member>,
-    others: Vec<Process>,
+    others: Vec<Background>,
     etcd_url: String,
     programs: PathBuf,
     pub authority: String,
@@ -114,9 +75,9 @@ impl ControlPlane {
         let loopback = Ipv4Addr::LOCALHOST;
         let (client, peer) = (free_port(loopback), free_port(loopback));
         let etcd_url = format!("http://{loopback}:{client}");
-        let etcd = Process::start(
+        let etcd = Background::start(
             &binaries.etcd,
-            &flags(&[
+            flags(&[
                 ("data-dir", &path_text(&folder.path().join("etcd"))),
                 ("listen-client-urls", &etcd_url),
                 ("advertise-client-urls", &etcd_url),
@@ -124,7 +85,8 @@ impl ControlPlane {
                 ("unsafe-no-fsync", "true"),
             ]),
             &folder.path().join("etcd.log"),
-        );
+        )
+        .unwrap();
         let members = ADDRESSES
             .iter()
             .enumerate()
@@ -164,7 +126,7 @@ impl ControlPlane {
             ("authorization-mode", "Node,RBAC"),
             ("allow-privileged", "true"),
         ]);
-        member.process = Some(Process::start(&program, &arguments, &log));
+        member.process = Some(Background::start(&program, arguments, &log).unwrap());
         let name = HostName::new(host);
         let api = self.api(Way::Direct, "super-admin.conf").only(&name).unwrap().patience(Duration::from_secs(60));
         // A refused connection is tried again by `version`; whether it is *ready* only asking again tells.
@@ -183,26 +145,26 @@ impl ControlPlane {
 
     /// Stops a control plane's API server in its tracks: connections stay open and nothing answers.
     pub fn freeze(&mut self, host: &str) {
-        self.member(host).process.as_ref().unwrap().signal("-STOP");
+        self.member(host).process.as_ref().unwrap().signal("-STOP").unwrap();
     }
 
     /// Lets it go on.
     pub fn thaw(&mut self, host: &str) {
-        self.member(host).process.as_ref().unwrap().signal("-CONT");
+        self.member(host).process.as_ref().unwrap().signal("-CONT").unwrap();
     }
 
     /// Stops controller manager and scheduler in their tracks.
     pub fn freeze_controllers(&self) {
-        self.controllers().for_each(|process| process.signal("-STOP"));
+        self.controllers().for_each(|process| process.signal("-STOP").unwrap());
     }
 
     /// Lets them go on.
     pub fn thaw_controllers(&self) {
-        self.controllers().for_each(|process| process.signal("-CONT"));
+        self.controllers().for_each(|process| process.signal("-CONT").unwrap());
     }
 
     /// All but etcd, which is the first of them.
-    fn controllers(&self) -> impl Iterator<Item = &Process> {
+    fn controllers(&self) -> impl Iterator<Item = &Background> {
         self.others.iter().skip(1)
     }
 
@@ -227,7 +189,7 @@ impl ControlPlane {
             let common = [("kubeconfig", kubeconfig.as_str()), ("secure-port", &port), ("bind-address", "127.0.0.1")];
             let arguments = flags(&[common.as_slice(), arguments].concat());
             let log = self.folder.path().join(format!("{program}.log"));
-            self.others.push(Process::start(&self.programs.join(program), &arguments, &log));
+            self.others.push(Background::start(&self.programs.join(program), arguments, &log).unwrap());
         }
     }
 
