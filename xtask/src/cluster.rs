@@ -23,12 +23,30 @@ pub fn example() -> PathBuf {
 /// # Errors
 /// The example lacks a host of the lab, or cannot be read.
 pub fn spec(lab: &Lab) -> Result<String> {
-    on(&fs::read_to_string(example())?, lab)
+    of_its_hosts(&reached(lab)?, lab)
 }
 
-fn on(example: &str, lab: &Lab) -> Result<String> {
+/// The example with all its hosts, on this lab's network and with its ssh configuration.
+///
+/// # Errors
+/// The example cannot be read.
+pub fn reached(lab: &Lab) -> Result<String> {
     let prefix = |subnet: &str| subnet.rsplit_once('.').map(|(prefix, _)| format!("{prefix}.")).unwrap_or_default();
     let ours = format!("{}.", lab.server.octets()[..3].iter().map(u8::to_string).collect::<Vec<_>>().join("."));
+    let mut text = String::new();
+    for line in fs::read_to_string(example())?.lines() {
+        match line.split_once("configFile: ") {
+            Some((before, rest)) => {
+                let after = rest.find(char::is_whitespace).map_or("", |end| &rest[end..]);
+                text += &format!("{before}configFile: {}{after}\n", lab.ssh_config.display());
+            }
+            None => text += &format!("{}\n", line.replace(&prefix(DEFAULT_SUBNET), &ours)),
+        }
+    }
+    Ok(text)
+}
+
+fn of_its_hosts(example: &str, lab: &Lab) -> Result<String> {
     let mut text = String::new();
     let mut found = 0;
     for line in example.lines() {
@@ -38,13 +56,7 @@ fn on(example: &str, lab: &Lab) -> Result<String> {
             }
             found += 1;
         }
-        match line.split_once("configFile: ") {
-            Some((before, rest)) => {
-                let after = rest.find(char::is_whitespace).map_or("", |end| &rest[end..]);
-                text += &format!("{before}configFile: {}{after}\n", lab.ssh_config.display());
-            }
-            None => text += &format!("{}\n", line.replace(&prefix(DEFAULT_SUBNET), &ours)),
-        }
+        text += &format!("{line}\n");
     }
     if found != lab.spec.hosts.len() {
         bail!("the example has {found} of the lab's {} hosts", lab.spec.hosts.len());
@@ -161,7 +173,7 @@ mod tests {
         }
         assert!(text.contains("configFile: /lab/ssh_config ") && text.contains("mirror: http://10.82.0.2 "), "{text}");
         assert!(!text.contains("10.77.0.") && !text.contains("name: w2"), "{text}");
-        assert!(on("hosts:\n- {name: cp1, address: 10.77.0.11}\n", &lab).is_err());
+        assert!(of_its_hosts("hosts:\n- {name: cp1, address: 10.77.0.11}\n", &lab).is_err());
     }
 
     #[test]

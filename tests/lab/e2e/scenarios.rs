@@ -10,7 +10,7 @@ use kubewright_core::spec::Ssh;
 use secrecy::SecretString;
 use serde_json::Value;
 use xtask::cache::Cache;
-use xtask::cluster::forget_pins;
+use xtask::cluster::{forget_pins, reached};
 use xtask::lab::{self, Lab, LabSpec};
 
 use super::cluster::Kubectl;
@@ -59,11 +59,8 @@ impl Bench {
         lab::preflight::check().expect("this machine can host a lab");
         lab::prepare(&cache, &[]).expect("artefacts");
         let lab = Lab::raise(&cache, &lab_of(hosts)).expect("a lab");
-        let text = std::fs::read_to_string(repository().join("examples/lab-ha.yaml")).expect("the example");
-        let at = text.find("configFile: ").expect("the example names an ssh configuration") + "configFile: ".len();
-        let end = at + text[at..].find(' ').expect("a comment behind it");
         let spec = cache.root().join("lab/e2e.yaml");
-        std::fs::write(&spec, format!("{}{}{}", &text[..at], lab.ssh_config.display(), &text[end..])).expect("a spec");
+        std::fs::write(&spec, reached(&lab).expect("the example")).expect("a spec");
         forget_pins(&spec).expect("no lock file");
         Self { cache, lab, spec }
     }
