@@ -31,12 +31,17 @@ pub fn for_kubelet(spec: &Spec, host: &Host) -> String {
     if host.is(Role::ControlPlane) { local(spec, host) } else { for_kube_proxy(spec) }
 }
 
-/// What kube-proxy talks to: one ConfigMap serves all nodes, so in mode `nodeLocal` it is the loopback address, where a
-/// worker has its proxy and a control plane its API server.
+/// What kube-proxy talks to, as it stands in its kubeconfig.
 pub fn for_kube_proxy(spec: &Spec) -> String {
+    format!("https://{}", on_every_node(spec))
+}
+
+/// `host:port` for what runs in the network of every node with one configuration for all: in mode `nodeLocal` the
+/// loopback address, where a worker has its proxy and a control plane its API server; else the endpoint.
+pub fn on_every_node(spec: &Spec) -> String {
     match spec.endpoint.mode {
-        EndpointMode::NodeLocal => format!("https://127.0.0.1:{}", api_port(spec)),
-        EndpointMode::External | EndpointMode::KubeVip => format!("https://{}", outside(spec)),
+        EndpointMode::NodeLocal => format!("127.0.0.1:{}", api_port(spec)),
+        EndpointMode::External | EndpointMode::KubeVip => outside(spec),
     }
 }
 

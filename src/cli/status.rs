@@ -77,7 +77,15 @@ fn from_facts(spec: &Spec, facts: &Facts) -> ClusterStatus {
                 ));
             }
             Membership::Part(record) => status.operation = Some(record.operation.clone()),
-            _ => status.remarks.push(format!("{} is bare: no operation of ours was finished on it", host.name)),
+            Membership::Silent(why) | Membership::Unclear(why) => {
+                status.remarks.push(format!("{}: whose it is cannot be read: {why}", host.name));
+            }
+            Membership::Foreign => {
+                status.remarks.push(format!("{} has a Kubernetes or an etcd that is none of ours", host.name));
+            }
+            Membership::Bare => {
+                status.remarks.push(format!("{} is bare: no operation of ours was finished on it", host.name));
+            }
         }
         holders.extend(seen.lock.known().and_then(|lock| lock.holder.clone()));
     }
@@ -138,5 +146,52 @@ async fn ask(spec: &Spec, api: &ClusterApi, status: &mut ClusterStatus) {
                 .collect();
         }
         Err(error) => status.remarks.push(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use kubewright_core::facts::{Fact, HostFacts, HostRecord};
+
+    use super::*;
+
+    /// What cannot be read is nowhere taken for absent: a host whose record lies under a broken disk is not called bare.
+    #[test]
+    fn each_host_is_told_as_what_it_is() {
+        let text = "apiVersion: kubewright.dev/v1alpha1\nkind: Cluster\nmetadata: {name: lab}\nspec:\n  \
+            kubernetes: {version: 1.35.4}\n  hosts:\n  - {name: cp1, address: 10.77.0.11, roles: [controlPlane, etcd]}\n  \
+            - {name: w1, address: 10.77.0.21, roles: [worker]}\n  - {name: w2, address: 10.77.0.22, roles: [worker]}\n  \
+            - {name: w3, address: 10.77.0.23, roles: [worker]}\n  - {name: w4, address: 10.77.0.24, roles: [worker]}\n";
+        let spec = kubewright_core::spec::read("test.yaml", text).spec.expect("a spec");
+        let of = |cluster: &str| {
+            let record =
+                HostRecord { cluster: cluster.into(), operation: "7f3a9c".into(), roles: Vec::new(), settled: true };
+            Fact::Known { value: record, at: Timestamp::UNIX_EPOCH }
+        };
+        let host = |record| {
+            let etcd_data = Fact::Known { value: false, at: Timestamp::UNIX_EPOCH };
+            let facts = HostFacts { record, etcd_data, ca_fingerprint: Fact::Absent, ..HostFacts::default() };
+            Fact::Known { value: facts, at: Timestamp::UNIX_EPOCH }
+        };
+        let mut facts = Facts::default();
+        for (name, fact) in [
+            ("cp1", host(of("lab"))),
+            ("w1", host(Fact::unreadable("Input/output error"))),
+            ("w2", host(of("other"))),
+            ("w3", host(Fact::Absent)),
+            ("w4", Fact::unreadable("no route to host")),
+        ] {
+            facts.hosts.insert(name.into(), fact);
+        }
+        assert_eq!(
+            from_facts(&spec, &facts).remarks,
+            [
+                "w1: whose it is cannot be read: Input/output error",
+                "w2 belongs to the cluster other",
+                "w3 is bare: no operation of ours was finished on it",
+                "w4: no route to host",
+            ]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! flannel as its own manifest deploys it (`Documentation/kube-flannel.yml` of that version).
 
-use kubewright_core::spec::{CniName, EndpointMode, Spec};
+use kubewright_core::spec::{CniName, Spec};
 use serde_json::{Value, json};
 
 use super::{cluster_role_binding, service_account_subject};
@@ -162,19 +162,20 @@ fn daemon(spec: &Spec) -> Value {
 fn environment(spec: &Spec) -> Vec<Value> {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let value = |name: &str, value: &str| json!({ "name": name, "value": value });
-    let mut environment = vec![
+    // Ours alone: flannel shares the host's network, so it can ask the API where the host's kube-proxy does. The Service
+    // address would have to wait for kube-proxy's rules, and on a host without a default route it never works: the kernel
+    // finds no way to it before it asks any rule (seen on the lab).
+    let endpoint = endpoint::on_every_node(spec);
+    let (host, port) = endpoint.rsplit_once(':').expect("an endpoint has a port");
+    vec![
         field("POD_NAME", "metadata.name"),
         field("POD_NAMESPACE", "metadata.namespace"),
         value("EVENT_QUEUE_DEPTH", "5000"),
         value("CONT_WHEN_CACHE_NOT_READY", "false"),
-    ];
-    if spec.endpoint.mode == EndpointMode::NodeLocal {
-        // Ours alone: flannel shares the host's network, so it can use the API server or proxy on 127.0.0.1 instead
-        // of waiting until kube-proxy has made the Service address work.
-        environment.push(value("KUBERNETES_SERVICE_HOST", "127.0.0.1"));
-        environment.push(value("KUBERNETES_SERVICE_PORT", &endpoint::api_port(spec).to_string()));
-    }
-    environment
+        // client-go puts the brackets of IPv6 back.
+        value("KUBERNETES_SERVICE_HOST", host.trim_start_matches('[').trim_end_matches(']')),
+        value("KUBERNETES_SERVICE_PORT", port),
+    ]
 }
 
 fn volume_mounts(mounts: &[(&str, &str)]) -> Vec<Value> {

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use kubewright_core::spec::{EndpointMode, Spec};
+use kubewright_core::spec::{Endpoint, EndpointMode, Spec};
 use kubewright_manifests::cluster_objects;
 use xtask::parity::differences;
 
 use crate::recorded::by_identity;
 use crate::specs;
+
+const CONTAINER: &str = "spec.template.spec.containers[kube-flannel]";
 
 fn differences_to_upstream(spec: &Spec) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flannel-v0.28.4/kube-flannel.yml");
@@ -20,29 +22,33 @@ fn differences_to_upstream(spec: &Spec) -> BTreeSet<String> {
     identities.iter().flat_map(|name| differences(theirs.get(*name), ours.get(*name))).collect()
 }
 
-#[test]
-fn with_an_endpoint_of_the_users_it_is_upstreams() {
-    let mut spec = specs::single();
-    spec.endpoint.mode = EndpointMode::External;
-    assert_eq!(differences_to_upstream(&spec), BTreeSet::new());
+/// What stands in the environment of ours and not of upstream's.
+fn asks(host: &str, port: &str) -> [String; 2] {
+    [("HOST", host), ("PORT", port)].map(|(what, value)| {
+        let name = format!("KUBERNETES_SERVICE_{what}");
+        format!("{CONTAINER}.env[{name}]: - → {{\"name\":\"{name}\",\"value\":\"{value}\"}}")
+    })
 }
 
-/// Interface and pod network are the spec's; and flannel need not wait for kube-proxy, which would make the Service
-/// address work.
+/// It asks the API where kube-proxy does, in every mode: the Service address would have to wait for kube-proxy, and asks
+/// for a default route.
 #[test]
-fn with_a_proxy_on_each_node_it_does_not_wait_for_kube_proxy() {
+fn it_is_upstreams_but_for_where_it_asks_the_api() {
+    let mut spec = specs::single();
+    for (address, host) in [("api.example.org", "api.example.org"), ("2001:db8::7", "2001:db8::7")] {
+        spec.endpoint = Endpoint { mode: EndpointMode::External, address: Some(address.into()), port: 443 };
+        assert_eq!(differences_to_upstream(&spec), BTreeSet::from(asks(host, "443")));
+    }
+}
+
+/// Interface and pod network are the spec's; where each node has a proxy, it is asked.
+#[test]
+fn interface_and_pod_network_are_the_specs() {
     let mut spec = specs::ha();
     spec.network.pod_cidr = "10.9.0.0/16".to_owned().try_into().unwrap();
-    let container = "spec.template.spec.containers[kube-flannel]";
-    let wanted = [
-        "data.net-conf.json.Network: \"10.244.0.0/16\" → \"10.9.0.0/16\"".to_owned(),
-        format!("{container}.args: - → \"--iface=eth0\""),
-        format!(
-            "{container}.env[KUBERNETES_SERVICE_HOST]: - → {{\"name\":\"KUBERNETES_SERVICE_HOST\",\"value\":\"127.0.0.1\"}}"
-        ),
-        format!(
-            "{container}.env[KUBERNETES_SERVICE_PORT]: - → {{\"name\":\"KUBERNETES_SERVICE_PORT\",\"value\":\"6443\"}}"
-        ),
-    ];
-    assert_eq!(differences_to_upstream(&spec), BTreeSet::from(wanted));
+    let network = "data.net-conf.json.Network: \"10.244.0.0/16\" → \"10.9.0.0/16\"".to_owned();
+    let interface = format!("{CONTAINER}.args: - → \"--iface=eth0\"");
+    let mut wanted = BTreeSet::from(asks("127.0.0.1", "6443"));
+    wanted.extend([network, interface]);
+    assert_eq!(differences_to_upstream(&spec), wanted);
 }

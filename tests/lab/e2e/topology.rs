@@ -56,11 +56,6 @@ pub fn five_behind_an_address(
 ) {
     std::fs::write(file, spec(example)).expect("a spec");
     forget_pins(file).expect("no lock file");
-    for host in HOSTS {
-        // As machines have one: with an endpoint of the user's, flannel asks the API by its Service address, and a kernel that
-        // knows no way to it gives up before any rule of kube-proxy's is asked.
-        lab.exec(host, "ip route replace default via 10.77.0.1").expect("a default route");
-    }
     hold(lab, "cp1");
     let operator = Operator::new(file);
     operator.expect(&["apply", "--yes"], 0);
