@@ -9,6 +9,7 @@ mod etcd;
 mod kubeadm;
 mod operator;
 mod pages;
+mod parity;
 mod preflight;
 mod projection;
 mod scenarios;

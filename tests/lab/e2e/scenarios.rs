@@ -19,7 +19,7 @@ use super::converge;
 use super::drain;
 use super::etcd;
 use super::operator::{Operator, Watched, does, is_done, records};
-use super::{preflight, projection, topology};
+use super::{parity, preflight, projection, topology};
 
 pub const VERSION: &str = "1.35.4";
 
@@ -32,9 +32,9 @@ struct Projection {
 }
 
 /// The demo's lab with these hosts.
-fn lab_of(hosts: [&str; 5]) -> LabSpec {
+fn lab_of(hosts: &[&str]) -> LabSpec {
     let lab = LabSpec::new(lab::DEFAULT_NAME, lab::DEFAULT_SUBNET);
-    lab.and_then(|lab| lab.with_hosts(hosts)).expect("five hosts")
+    lab.and_then(|lab| lab.with_hosts(hosts.iter().copied())).expect("room for the hosts")
 }
 
 struct Bench {
@@ -50,14 +50,14 @@ fn repository() -> &'static Path {
 impl Bench {
     /// The demo's lab, bare, and the demo's spec pointed at its ssh configuration.
     fn raise() -> Self {
-        Self::raise_with(lab::DEFAULT_HOSTS)
+        Self::raise_with(&[], &lab::DEFAULT_HOSTS)
     }
 
-    /// The same with other hosts.
-    fn raise_with(hosts: [&str; 5]) -> Self {
+    /// The same with other hosts, and Kubernetes of these versions beside the usual one.
+    fn raise_with(versions: &[String], hosts: &[&str]) -> Self {
         let cache = Cache::open().expect("a cache folder");
         lab::preflight::check().expect("this machine can host a lab");
-        lab::prepare(&cache, &[]).expect("artefacts");
+        lab::prepare(&cache, versions).expect("artefacts");
         let lab = Lab::raise(&cache, &lab_of(hosts)).expect("a lab");
         let spec = cache.root().join("lab/e2e.yaml");
         std::fs::write(&spec, reached(&lab).expect("the example")).expect("a spec");
@@ -119,12 +119,26 @@ fn five_control_planes_stand_behind_one_address() {
     let began = Instant::now();
     let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
 
-    let bench = Bench::raise_with(topology::HOSTS);
+    let bench = Bench::raise_with(&[], &topology::HOSTS);
     told("five other bare hosts are up");
     let example = std::fs::read_to_string(&bench.spec).expect("the spec");
     let file = bench.spec.with_file_name("topology.yaml");
     let manifest = repository().join("tests/lab/demo/hello.yaml");
     topology::five_behind_an_address(&bench.cache, &bench.lab, &example, &file, &manifest, &told);
+    bench.lab.down().expect("the lab goes");
+}
+
+/// `KUBEWRIGHT_PARITY_VERSION` names another version than the one that the lab serves anyway.
+#[test]
+fn what_kubeadm_makes_is_made() {
+    let began = Instant::now();
+    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+    let version = std::env::var("KUBEWRIGHT_PARITY_VERSION").unwrap_or_else(|_| VERSION.to_owned());
+
+    let bench = Bench::raise_with(std::slice::from_ref(&version), &[parity::HOST]);
+    told("one bare host is up");
+    let file = bench.spec.with_file_name("parity.yaml");
+    parity::same_objects_and_files(&bench.cache, &bench.lab, &version, &file, &told);
     bench.lab.down().expect("the lab goes");
 }
 

@@ -21,7 +21,7 @@ pub enum Compared<'a> {
     Recorded,
     /// Certificates and kubeconfigs with what kubeadm was recorded to write.
     Certificates,
-    /// A host and a cluster of ours with those of the living kubeadm of this version.
+    /// The objects of a living cluster of ours, and the modes of a host's files, with those of the real kubeadm of this version.
     Living(&'a str),
 }
 
@@ -71,12 +71,9 @@ fn seen_by(line: &str, compared: Compared<'_>) -> Option<String> {
     match compared {
         Compared::Certificates => line.strip_prefix(CERTIFICATES).map(str::to_owned),
         Compared::Recorded if line.starts_with(CERTIFICATES) || line.starts_with(LIVING) => None,
-        Compared::Recorded => match line.strip_prefix("recorded ") {
-            Some(rest) => Some(format!("all {rest}")),
-            None => Some(line.to_owned()),
-        },
+        Compared::Recorded => Some(line.to_owned()),
         Compared::Living(version) => {
-            let rest = line.strip_prefix("all ").or_else(|| line.strip_prefix(LIVING))?;
+            let rest = line.strip_prefix(LIVING)?;
             match rest.split_once(' ') {
                 Some((only, rest)) if only.starts_with("1.") => (only == version).then(|| rest.to_owned()),
                 _ => Some(rest.to_owned()),
@@ -89,8 +86,8 @@ fn seen_by(line: &str, compared: Compared<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "text\n```\nall a: 1 → 2\nrecorded b: 1 → 2\nplain c: 1 → 2\nlive d: 1 → 2\nlive 1.36.3 e: 1 → \
-                        2\ncerts f: 1 → 2\n```\nmore text\n";
+    const PAGE: &str = "text\n```\nall a: 1 → 2\nplain c: 1 → 2\nlive d: 1 → 2\nlive 1.36.3 e: 1 → 2\ncerts f: 1 → \
+                        2\n```\nmore text\n";
 
     fn lines(compared: Compared<'_>) -> Vec<String> {
         Accepted::parse(PAGE).of(compared).into_iter().collect()
@@ -98,10 +95,10 @@ mod tests {
 
     #[test]
     fn each_comparison_has_its_lines() {
-        assert_eq!(lines(Compared::Recorded), ["all a: 1 → 2", "all b: 1 → 2", "plain c: 1 → 2"]);
+        assert_eq!(lines(Compared::Recorded), ["all a: 1 → 2", "plain c: 1 → 2"]);
         assert_eq!(lines(Compared::Certificates), ["f: 1 → 2"]);
-        assert_eq!(lines(Compared::Living("1.35.4")), ["a: 1 → 2", "d: 1 → 2"]);
-        assert_eq!(lines(Compared::Living("1.36.3")), ["a: 1 → 2", "d: 1 → 2", "e: 1 → 2"]);
+        assert_eq!(lines(Compared::Living("1.35.4")), ["d: 1 → 2"]);
+        assert_eq!(lines(Compared::Living("1.36.3")), ["d: 1 → 2", "e: 1 → 2"]);
     }
 
     #[test]

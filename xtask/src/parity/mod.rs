@@ -1,6 +1,6 @@
 //! Ours against kubeadm's: what differs, and which differences are accepted.
 //!
-//! The tests that compare are in `manifests/tests/it` and `certs/tests/it`. All read one list,
+//! The tests that compare are in `manifests/tests/it`, `certs/tests/it` and, with a living cluster, `tests/lab/e2e`. All read one list,
 //! `manifests/tests/kubeadm/ACCEPTED.md`.
 
 mod accepted;

@@ -40,7 +40,7 @@ pub struct Setting {
     pub subnet: String,
     /// Runs of each tool.
     pub rounds: usize,
-    /// Whether kubeadm's joins are measured all at once too, which its documentation allows since 1.15.
+    /// Whether kubeadm's joins are measured all at once too, for those who run it so.
     pub parallel: bool,
 }
 
@@ -128,7 +128,7 @@ pub fn measure(cache: &Cache, setting: &Setting) -> Result<Report> {
 fn on(cache: &Cache, lab: &Lab, setting: &Setting) -> Result<Report> {
     let bench = Bench { cache, lab, kubewright: ours::Kubewright::new(lab)? };
     bench.kubewright.prepare(lab)?;
-    kubeadm::install(lab)?;
+    kubeadm::of(lab).install()?;
     lab.snapshot(cache, PREPARED)?;
     let machine = Machine::now()?;
     let mut runs = Vec::new();
