@@ -59,7 +59,12 @@ fn bare(object: &Value) -> Result<Value> {
 
 /// What a node is marked with; what else its kubelet and the controllers write differs with the moment.
 fn mark(fields: &mut Map<String, Value>) {
-    let taints = fields.get("spec").map(|spec| spec["taints"].clone()).unwrap_or_default();
+    let mut taints = fields.get("spec").map(|spec| spec["taints"].clone()).unwrap_or_default();
+    // Not ready, unreachable and the like come and go with the kubelet's word.
+    let moment = |taint: &Value| taint["key"].as_str().is_some_and(|key| key.starts_with("node.kubernetes.io/"));
+    if let Some(list) = taints.as_array_mut() {
+        list.retain(|taint| !moment(taint));
+    }
     fields.insert("spec".into(), json!({ "taints": taints }));
     for value in fields["metadata"]["annotations"].as_object_mut().into_iter().flat_map(Map::values_mut) {
         // The address that flannel draws for its interface.
@@ -104,7 +109,9 @@ mod tests {
               "data": { "jws-kubeconfig-abcdef": "x",
                         "kubeconfig": "clusters: [{cluster: {certificate-authority-data: QQ==, server: s}}]" } },
             { "kind": "Node", "metadata": { "name": "cp1", "labels": { "a": "b" } },
-              "spec": { "podCIDR": "10.0.0.0/24" }, "status": {} },
+              "spec": { "podCIDR": "10.0.0.0/24", "taints": [
+                  { "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" },
+                  { "key": "dedicated", "effect": "NoSchedule" } ] }, "status": {} },
             { "kind": "Secret", "metadata": { "name": "t" }, "type": "x", "data": { "token": "c2VjcmV0" } },
         ] });
         let objects = by_identity(&list).unwrap();
@@ -118,7 +125,7 @@ mod tests {
             })
         );
         assert_eq!(objects["Node /cp1"]["metadata"]["labels"], json!({ "a": "b" }));
-        assert_eq!(objects["Node /cp1"]["spec"], json!({ "taints": null }));
+        assert_eq!(objects["Node /cp1"]["spec"], json!({ "taints": [{ "key": "dedicated", "effect": "NoSchedule" }] }));
         assert_eq!(objects["Secret /t"]["data"]["token"], MADE_ANEW);
     }
 }
