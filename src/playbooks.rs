@@ -24,6 +24,15 @@ pub const UNIT_WRAPPER: &str = include_str!("../playbooks/common/unit-wrapper.sh
 /// Tells what is known of a unit.
 pub const UNIT_STATE: &str = include_str!("../playbooks/common/unit-state.sh");
 
+/// Restarts a machine, or tells whether it was restarted.
+pub const REBOOT: &str = include_str!("../playbooks/common/reboot.sh");
+
+/// Runs a script of the user's.
+pub const RUN_SCRIPT: &str = include_str!("../playbooks/common/run-script.sh");
+
+/// Tells which boot, kernel and containers run.
+pub const RETURNED: &str = include_str!("../playbooks/common/returned.sh");
+
 /// Tells everything that [`kubewright_core::facts::HostFacts`] holds.
 pub const FACTS: &str = concat!(
     include_str!("../playbooks/common/facts/say.sh"),
@@ -58,6 +67,9 @@ pub const START_WORKER: &str = debian!("say.sh", "service.sh", "health.sh", "wai
 
 /// Takes off a host what kubewright put on it.
 pub const RESET: &str = debian!("say.sh", "runtime.sh", "pods.sh", "reset.sh");
+
+/// Brings the distribution's packages up to date.
+pub const UPDATE_PACKAGES: &str = debian!("say.sh", "packages.sh", "update-packages.sh");
 
 /// Answers whether a task was done.
 pub const VERIFY: &str = debian!(

@@ -69,6 +69,13 @@ pub enum MemberChange {
         /// Whether its machine is known to be gone, or to run another system by now.
         gone: bool,
     },
+    /// Stop the member of a host for a while: it is restarted.
+    Stop {
+        /// Which host.
+        host: HostName,
+        /// Whether the user agreed that nothing is decided meanwhile, because it is the only voter.
+        outage: bool,
+    },
 }
 
 impl MemberChange {
@@ -82,7 +89,12 @@ impl MemberChange {
                 let machine = if *gone { Machine::DeclaredGone } else { Machine::AsSeen };
                 facts.member_on(host).map(|member| Change::Remove { member: member.id, machine })
             }
+            Self::Stop { host, .. } => facts.member_on(host).map(|member| Change::Stop { member: member.id }),
         }
+    }
+
+    fn is_outage_agreed(&self) -> bool {
+        matches!(self, Self::Stop { outage: true, .. })
     }
 
     /// Whether etcd bears it.
@@ -95,8 +107,9 @@ impl MemberChange {
         let obstacles: Vec<String> = verdict
             .obstacles()
             .iter()
-            // Leadership is moved away as part of the removal.
+            // Leadership is moved away as part of the removal, or by a step before the stop.
             .filter(|obstacle| obstacle.reason != Reason::Leads)
+            .filter(|obstacle| obstacle.reason != Reason::LastVoter || !self.is_outage_agreed())
             .map(ToString::to_string)
             .collect();
         if obstacles.is_empty() { Ok(()) } else { Err(format!("etcd does not bear it now: {}", obstacles.join("; "))) }

@@ -2,11 +2,14 @@
 //!
 //! Who looks (lists, watches) is no business of this file; it only judges an [`Observation`].
 
-use std::collections::BTreeMap;
+mod returned;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::HostName;
+use crate::maintenance::Controller;
 
 /// Components that kubeadm's layout runs as static pods on every control plane with its own etcd.
 pub const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
@@ -54,6 +57,37 @@ pub enum Condition {
         /// How many nodes it must reach.
         nodes: u32,
     },
+    /// No volume is attached to the node but those of pods that are there.
+    VolumesDetached {
+        /// Which.
+        node: HostName,
+    },
+    /// The node is Ready, and its kubelet reports this very boot: what it says is no memory of an earlier one.
+    NodeBooted {
+        /// Which.
+        node: HostName,
+        /// `/proc/sys/kernel/random/boot_id` of the machine as it runs.
+        boot_id: String,
+    },
+    /// The node's lease was renewed: its kubelet lives.
+    LeaseRenewed {
+        /// Which.
+        node: HostName,
+        /// When it had been renewed last before, in the API's words.
+        after: Option<String>,
+    },
+    /// Of the pods that stay on a node those serve that are named: by their DaemonSet, static ones by themselves (kind `Pod`).
+    StayingPodsReady {
+        /// Which node.
+        node: HostName,
+        /// Whose.
+        pods: BTreeSet<Controller>,
+    },
+    /// These ReplicaSets and StatefulSets have all the pods they want, serving; one that is gone wants none.
+    WorkloadsWhole {
+        /// Which.
+        workloads: BTreeSet<Controller>,
+    },
     /// All of these.
     All {
         /// Which.
@@ -81,6 +115,34 @@ pub struct Observation {
     pub deployments: BTreeMap<(String, String), DeploymentState>,
     /// DaemonSets by namespace and name.
     pub daemon_sets: BTreeMap<(String, String), DaemonSetState>,
+    /// ReplicaSets and StatefulSets.
+    pub workloads: BTreeMap<Controller, WorkloadState>,
+    /// Attachments of volumes to nodes, by their names.
+    pub attachments: BTreeMap<String, AttachmentState>,
+    /// Namespace and name of the claim that each volume is bound to.
+    pub claims: BTreeMap<String, (String, String)>,
+    /// When each node's lease was renewed last, in the API's words.
+    pub leases: BTreeMap<String, String>,
+}
+
+/// A ReplicaSet or a StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadState {
+    /// Its controller has seen the newest version of it.
+    pub observed: bool,
+    /// Replicas wanted.
+    pub wanted: u32,
+    /// Replicas that serve.
+    pub ready: u32,
+}
+
+/// A volume that is attached, or is being attached or detached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachmentState {
+    /// To which node.
+    pub node: String,
+    /// Which volume; `None` for one that only its pod describes.
+    pub volume: Option<String>,
 }
 
 /// A node.
@@ -88,11 +150,19 @@ pub struct Observation {
 pub struct NodeState {
     /// Why it is not Ready, in the kubelet's words made short; `None` where it is.
     pub not_ready: Option<String>,
+    /// The boot that its kubelet runs in; empty before it has reported.
+    pub boot_id: String,
 }
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodState {
+    /// Kind and name of its controller.
+    pub owner: Option<(String, String)>,
+    /// It stands for a static pod.
+    pub mirror: bool,
+    /// Claims that its volumes come from.
+    pub claims: Vec<String>,
     /// Where it runs; `None` before it is scheduled.
     pub node: Option<String>,
     /// Its labels.
@@ -151,6 +221,14 @@ impl Condition {
             Self::DaemonSetRolledOut { namespace, name, nodes } => {
                 format!("DaemonSet {namespace}/{name} on {nodes} nodes")
             }
+            Self::VolumesDetached { node } => format!("volumes detached from {node}"),
+            Self::NodeBooted { node, boot_id } => format!("{node} Ready in boot {boot_id}"),
+            Self::LeaseRenewed { node, .. } => format!("a renewed lease of {node}"),
+            Self::StayingPodsReady { node, .. } => format!("Ready pods of DaemonSets and static pods on {node}"),
+            Self::WorkloadsWhole { workloads } => {
+                let names: Vec<String> = workloads.iter().map(ToString::to_string).collect();
+                format!("{} with all pods", in_one_line(&names))
+            }
             Self::All { conditions } => conditions.iter().map(Self::wants).collect::<Vec<_>>().join("; "),
         }
     }
@@ -178,6 +256,13 @@ impl Condition {
             Self::DaemonSetRolledOut { namespace, name, nodes } => {
                 daemon_set_complaint(namespace, name, *nodes, seen).into_iter().collect()
             }
+            Self::VolumesDetached { node } => returned::attached(node, seen),
+            Self::NodeBooted { node, boot_id } => returned::boot_complaint(node, boot_id, seen).into_iter().collect(),
+            Self::LeaseRenewed { node, after } => {
+                returned::lease_complaint(node, after.as_deref(), seen).into_iter().collect()
+            }
+            Self::StayingPodsReady { node, pods } => returned::staying_pods(node, pods, seen),
+            Self::WorkloadsWhole { workloads } => returned::short_workloads(workloads, seen),
             Self::All { conditions } => conditions.iter().flat_map(|condition| condition.missing(seen)).collect(),
         }
     }
@@ -186,8 +271,8 @@ impl Condition {
 fn node_complaint(node: &HostName, seen: &Observation) -> Option<String> {
     match seen.nodes.get(node.as_str()) {
         None => Some(format!("{node} has not registered")),
-        Some(NodeState { not_ready: Some(why) }) => Some(format!("{node} not Ready: {why}")),
-        Some(NodeState { not_ready: None }) => None,
+        Some(NodeState { not_ready: Some(why), .. }) => Some(format!("{node} not Ready: {why}")),
+        Some(NodeState { not_ready: None, .. }) => None,
     }
 }
 

@@ -36,6 +36,13 @@ pub enum Intent {
         /// Which.
         node: HostName,
     },
+    /// Work on nodes while their pods are elsewhere, one after another.
+    Maintain {
+        /// Which, in the order of their turns.
+        nodes: Vec<HostName>,
+        /// What is done on each, in a few words: `OS packages, reboot`.
+        work: String,
+    },
 }
 
 impl Intent {
@@ -43,6 +50,10 @@ impl Intent {
     pub fn node(&self) -> Option<&HostName> {
         match self {
             Self::Bootstrap | Self::Converge | Self::Reset { .. } => None,
+            Self::Maintain { nodes, .. } => match nodes.as_slice() {
+                [node] => Some(node),
+                _ => None,
+            },
             Self::RemoveNode { node } | Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => {
                 Some(node)
             }

@@ -12,6 +12,7 @@ pub mod health;
 pub mod ids;
 pub mod intent;
 pub mod journal;
+pub mod maintenance;
 pub mod marks;
 pub mod pins;
 pub mod plan;

@@ -5,6 +5,7 @@ mod effect;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::guard::{Guard, MemberChange};
 use crate::ids::HostName;
 use crate::intent::Intent;
 use crate::plan::{ObjectGroup, Plan, Step, StepKind};
@@ -38,6 +39,10 @@ pub struct Machine {
     pub etcd_data: Option<String>,
     /// It carries the record of a finished operation.
     pub settled: bool,
+    /// How often it was restarted.
+    pub reboots: u32,
+    /// It was restarted, and whether it is back was not proved yet.
+    pub away: bool,
 }
 
 /// The modelled cluster.
@@ -58,6 +63,10 @@ pub struct World {
     pub cordoned: BTreeSet<HostName>,
     /// Nodes whose pods have moved away.
     pub drained: BTreeSet<HostName>,
+    /// Nodes whose workloads were written down.
+    pub noted: BTreeSet<HostName>,
+    /// The member of etcd that leads, where it matters.
+    pub leader: Option<HostName>,
     /// etcd's members with a vote.
     pub voters: BTreeSet<HostName>,
     /// etcd's members without.
@@ -66,6 +75,8 @@ pub struct World {
     formed: bool,
     /// The plan is to take the whole cluster apart, so that there is nothing to lose.
     dissolving: bool,
+    /// The user agreed that nothing is decided while the only voter is away.
+    outage_agreed: bool,
 }
 
 impl World {
@@ -80,11 +91,14 @@ impl World {
             marked: BTreeSet::new(),
             cordoned: BTreeSet::new(),
             drained: BTreeSet::new(),
+            noted: BTreeSet::new(),
+            leader: None,
             // A static initial cluster: all of them have a vote before any of them runs.
             voters: spec.with_role(Role::Etcd).map(|host| host.name.clone()).collect(),
             learners: BTreeSet::new(),
             formed: false,
             dissolving: false,
+            outage_agreed: false,
         }
     }
 
@@ -101,6 +115,7 @@ impl World {
                 kubelet: true,
                 etcd_data: host.is(Role::Etcd).then(|| token.to_owned()),
                 settled: true,
+                ..Machine::default()
             };
             world.machines.insert(host.name.clone(), machine);
             world.nodes.insert(host.name.clone());
@@ -115,6 +130,9 @@ impl World {
     pub fn under(mut self, plan: &Plan) -> Self {
         let taken = |voter: &HostName| matches!(&plan.intent, Intent::Reset { hosts } if hosts.contains(voter));
         self.dissolving = matches!(plan.intent, Intent::Reset { .. }) && self.voters.iter().all(taken);
+        let agreed =
+            |guard: &Guard| matches!(guard, Guard::EtcdBears { change: MemberChange::Stop { outage: true, .. } });
+        self.outage_agreed = plan.steps.iter().flat_map(|step| &step.guards).any(agreed);
         self
     }
 
@@ -153,7 +171,8 @@ impl World {
     /// Whether etcd has a majority, and with it the API an answer.
     pub fn api_answers(&self) -> bool {
         let runs = |host: &&HostName| {
-            self.machines.get(*host).is_some_and(|machine| machine.kubelet && machine.etcd_data.is_some())
+            let serves = |machine: &Machine| machine.kubelet && machine.etcd_data.is_some() && !machine.away;
+            self.machines.get(*host).is_some_and(serves)
         };
         quorum::has_quorum(self.voters.len(), self.voters.iter().filter(runs).count())
     }
@@ -171,8 +190,14 @@ impl World {
                 return Err(format!("etcd data of {name} was deleted or replaced"));
             }
         }
-        if self.formed && !self.api_answers() && !self.dissolving {
+        let agreed = self.dissolving || (self.outage_agreed && self.voters.len() == 1);
+        if self.formed && !self.api_answers() && !agreed {
             return Err("quorum was lost".into());
+        }
+        // Budgets are kept by emptying nodes one by one through the Eviction API; two at a time is more than was looked at.
+        let emptied = |world: &Self| world.drained.len();
+        if emptied(self) > 1 && emptied(self) > emptied(before) {
+            return Err("a node is emptied before the one before it is back".into());
         }
         self.formed |= self.api_answers();
         Ok(())

@@ -40,7 +40,12 @@ install_packages() {
 }
 
 packages_failed() {
-	complain "These packages could not be installed: $wanted. The package manager's last words:"
+	apt_failed "These packages could not be installed: $wanted." "Try 'apt-get install $wanted' on this host"
+}
+
+# apt_failed WHAT TRY: ends the task with the kind of failure that apt's log tells.
+apt_failed() {
+	complain "$1 The package manager's last words:"
 	last_lines "$WORK/apt.log" 8 | sed 's/^/  /' >&2
 	if grep -Eq 'No space left|not enough free space|enough free space in' "$WORK/apt.log"; then
 		fail disk_full "The disk is full. Free some space ('apt-get clean' may help), then run again."
@@ -49,5 +54,5 @@ packages_failed() {
 	elif grep -Eq 'Temporary failure|Could not resolve|Could not connect|Failed to fetch|Unable to connect|Connection' "$WORK/apt.log"; then
 		fail no_network "This host does not reach its package mirror. Check /etc/apt/sources.list and the network, or install the packages by hand, then run again."
 	fi
-	fail packages_failed "Try 'apt-get install $wanted' on this host, mend what it names, then run again."
+	fail packages_failed "$2, mend what it names, then run again."
 }

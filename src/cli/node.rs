@@ -2,6 +2,7 @@
 
 mod add;
 mod drain;
+mod maintain;
 mod remove;
 mod why;
 
@@ -43,6 +44,8 @@ pub enum Node {
     Cordon(Cordon),
     Uncordon(Uncordon),
     Drain(drain::Drain),
+    Reboot(maintain::Reboot),
+    Maintain(maintain::Maintain),
     Why(why::WhyNot),
 }
 
@@ -88,6 +91,8 @@ impl Node {
                 command.which.carry_out(world, asked).await
             }
             Self::Drain(command) => command.run(world).await,
+            Self::Reboot(command) => command.run(world).await,
+            Self::Maintain(command) => command.run(world).await,
             Self::Why(command) => command.run(world).await,
         }
     }

@@ -73,6 +73,21 @@ pub async fn uncordon(hands: &Hands, step: &Step, foreign: bool, telling: Tellin
     Ok(())
 }
 
+/// Lets pods come again where it is this operation's cordon that keeps them away.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn take_back(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let node = node_of(step)?;
+    let whose = Whose::Of(hands.plan.operation.clone());
+    telling(&match connected(hands).await?.uncordon(node, &whose).await? {
+        Uncordoned::Done => format!("{node} takes new pods"),
+        Uncordoned::NotCordoned => format!("{node} takes new pods already"),
+        Uncordoned::Kept => format!("the cordon of {node} is not of this operation and stays"),
+    });
+    Ok(())
+}
+
 /// Moves a node's pods away, as a step says.
 ///
 /// # Errors

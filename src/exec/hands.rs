@@ -15,7 +15,10 @@ use tokio::sync::OnceCell;
 use super::cancel::Cancel;
 use super::keys::Keys;
 use super::mirror::MirrorSender;
-use super::{Effects, Failure, Telling, Verdict, drain, files, keys, members, objects, prepare, reset, settle, start};
+use super::{
+    Effects, Failure, Telling, Verdict, drain, files, keys, maintain, members, objects, prepare, reboot, reset, settle,
+    start,
+};
 use crate::etcd::EtcdCluster;
 use crate::facts::{Questions, gather};
 use crate::host::unit::{UnitEnd, UnitName, UnitResult, UnitState, run_unit, unit_state};
@@ -241,6 +244,10 @@ impl Effects for Hands {
     }
 
     async fn probe(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<Verdict, Failure> {
+        // It may be restarting right now: there is nobody to ask for a while.
+        if step.kind == StepKind::Reboot {
+            return reboot::probe(self, step, telling).await;
+        }
         let (host, spec) = self.host(step).await?;
         if let Some(verdict) = self.unit_verdict(host.as_ref(), step, attempt, telling).await? {
             return Ok(verdict);
@@ -278,6 +285,15 @@ impl Effects for Hands {
             StepKind::Cordon => drain::cordon(self, step, telling).await,
             StepKind::Drain { policy, .. } => drain::drain(self, step, policy, telling).await,
             StepKind::Uncordon { foreign } => drain::uncordon(self, step, *foreign, telling).await,
+            StepKind::NoteWorkloads => maintain::note(self, step, telling).await,
+            StepKind::MoveEtcdLeader => members::step_down(self, step, telling).await,
+            StepKind::AwaitDetached => maintain::await_detached(self, step, telling).await,
+            StepKind::UpdatePackages { held } => maintain::update_packages(self, step, attempt, held, telling).await,
+            StepKind::RunScript { name, text } => maintain::run_script(self, step, attempt, name, text, telling).await,
+            StepKind::Reboot => reboot::perform(self, step, telling).await,
+            StepKind::ProveReturned => maintain::prove_returned(self, step, telling).await,
+            StepKind::TakeBackCordon => drain::take_back(self, step, telling).await,
+            StepKind::AwaitWorkloads => maintain::await_workloads(self, step, telling).await,
         }
     }
 

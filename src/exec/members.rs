@@ -73,6 +73,27 @@ pub async fn promote(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result
     }
 }
 
+/// Lets another member lead, where the host's does; the guard has asked whether it may stop at all.
+///
+/// # Errors
+/// [`Failure`]; moving it again finds it elsewhere.
+pub async fn step_down(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let host = spec_of(hands, step)?;
+    let etcd = hands.etcd().await?;
+    let facts = etcd.observe().await?;
+    match id_of(&facts, host).and_then(|member| heir(&facts, member)) {
+        Some(heir) => {
+            etcd.move_leader(heir).await?;
+            telling(&format!(
+                "leadership moved to {}",
+                facts.member(heir).map(ToString::to_string).unwrap_or_default()
+            ));
+        }
+        None => telling("another member leads already"),
+    }
+    Ok(())
+}
+
 /// Takes the host's member out; if it leads, another voter that is well leads first.
 ///
 /// # Errors

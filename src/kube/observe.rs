@@ -2,10 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, PersistentVolume, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kubewright_core::health::{DaemonSetState, DeploymentState, NodeState, PodState, shorten_kubelet_sentence};
+use kubewright_core::health::{
+    AttachmentState, DaemonSetState, DeploymentState, NodeState, PodState, WorkloadState, shorten_kubelet_sentence,
+};
+
+/// Marks the mirror of a static pod.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Whether a node is Ready and if not, why.
 pub(super) fn node_state(node: &Node) -> NodeState {
@@ -18,16 +25,79 @@ pub(super) fn node_state(node: &Node) -> NodeState {
         }
         None => Some("its kubelet has not reported yet".to_owned()),
     };
-    NodeState { not_ready }
+    let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+    NodeState { not_ready, boot_id: info.map(|info| info.boot_id.clone()).unwrap_or_default() }
 }
 
 /// Where a pod runs, whether it is Ready and if not, why.
 pub(super) fn pod_state(pod: &Pod) -> PodState {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
+    let annotations = pod.metadata.annotations.as_ref();
     PodState {
+        owner: owner.map(|owner| (owner.kind.clone(), owner.name.clone())),
+        mirror: annotations.is_some_and(|annotations| annotations.contains_key(MIRROR)),
+        claims: claims(pod),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         labels: pod.metadata.labels.clone().unwrap_or_default(),
         not_ready: pod_complaint(pod),
     }
+}
+
+/// Claims of a pod's volumes: those it names, and those made for it alone, which are called after it.
+fn claims(pod: &Pod) -> Vec<String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes
+        .filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => Some(claim.claim_name.clone()),
+            (None, Some(_)) => Some(format!("{name}-{}", volume.name)),
+            (None, None) => None,
+        })
+        .collect()
+}
+
+/// A volume that is attached to a node.
+pub(super) fn attachment_state(attachment: &VolumeAttachment) -> AttachmentState {
+    AttachmentState {
+        node: attachment.spec.node_name.clone(),
+        volume: attachment.spec.source.persistent_volume_name.clone(),
+    }
+}
+
+/// Namespace and name of the claim that a volume is bound to.
+pub(super) fn claim_of(volume: &PersistentVolume) -> Option<(String, String)> {
+    let claim = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    Some((claim.namespace.clone()?, claim.name.clone()?))
+}
+
+/// When a lease was renewed last.
+pub(super) fn renewed(lease: &Lease) -> Option<String> {
+    Some(lease.spec.as_ref()?.renew_time.as_ref()?.0.to_string())
+}
+
+/// How many pods of a ReplicaSet serve.
+pub(super) fn replica_set_state(set: &ReplicaSet) -> WorkloadState {
+    let status = set.status.as_ref();
+    WorkloadState {
+        observed: status.and_then(|status| status.observed_generation) >= set.metadata.generation,
+        wanted: number(set.spec.as_ref().map(|spec| spec.replicas.unwrap_or(1))),
+        ready: number(status.and_then(|status| status.ready_replicas)),
+    }
+}
+
+/// How many pods of a StatefulSet serve.
+pub(super) fn stateful_set_state(set: &StatefulSet) -> WorkloadState {
+    let status = set.status.as_ref();
+    WorkloadState {
+        observed: status.and_then(|status| status.observed_generation) >= set.metadata.generation,
+        wanted: number(set.spec.as_ref().map(|spec| spec.replicas.unwrap_or(1))),
+        ready: number(status.and_then(|status| status.ready_replicas)),
+    }
+}
+
+fn number(of: Option<i32>) -> u32 {
+    u32::try_from(of.unwrap_or(0)).unwrap_or(0)
 }
 
 /// A container that says why it does not run comes before the pod's own conditions, which only say that it does not.

@@ -8,21 +8,28 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll, select_all};
 use futures::{StreamExt, future};
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use kubewright_core::health::{
-    Condition, DaemonSetState, DeploymentState, KUBE_SYSTEM, NodeState, Observation, PodState, Verdict,
+    AttachmentState, Condition, DaemonSetState, DeploymentState, KUBE_SYSTEM, NodeState, Observation, PodState,
+    Verdict, WorkloadState,
 };
+use kubewright_core::maintenance::Controller;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::ClusterApi;
 use super::fault::{from_client, from_status, passes};
-use super::observe::{daemon_set_state, deployment_state, node_state, pod_state};
+use super::observe::{
+    attachment_state, claim_of, daemon_set_state, deployment_state, node_state, pod_state, renewed, replica_set_state,
+    stateful_set_state,
+};
 use crate::ports::{Fault, KubeError, Lines};
 
 /// All watches are opened anew this often, which begins with a list. No event exists for a watch that died without a
@@ -49,7 +56,18 @@ enum Source {
     Pods(String),
     Deployment(String, String),
     DaemonSet(String, String),
+    ReplicaSets(String),
+    StatefulSets(String),
+    /// Pods bound to a node, whatever their namespace.
+    PodsOn(String),
+    Attachments,
+    Volumes,
+    /// The lease of a node.
+    Lease(String),
 }
+
+/// Where kubelets keep their leases.
+const LEASES: &str = "kube-node-lease";
 
 /// What a source tells.
 enum News {
@@ -68,6 +86,10 @@ enum Item {
     Pod(Key, PodState),
     Deployment(Key, DeploymentState),
     DaemonSet(Key, DaemonSetState),
+    Workload(Controller, WorkloadState),
+    Attachment(String, AttachmentState),
+    Claim(String, Option<Key>),
+    Lease(String, Option<String>),
 }
 
 type Watch = BoxStream<'static, (Source, Result<News, watcher::Error>)>;
@@ -144,8 +166,23 @@ fn sources(condition: &Condition) -> BTreeSet<Source> {
 
 fn collect_sources(condition: &Condition, sources: &mut BTreeSet<Source>) {
     match condition {
-        Condition::NodeExists { .. } | Condition::NodesReady { .. } => {
+        Condition::NodeExists { .. } | Condition::NodesReady { .. } | Condition::NodeBooted { .. } => {
             sources.insert(Source::Nodes);
+        }
+        Condition::VolumesDetached { node } => {
+            sources.extend([Source::Attachments, Source::Volumes, Source::PodsOn(node.to_string())]);
+        }
+        Condition::LeaseRenewed { node, .. } => {
+            sources.insert(Source::Lease(node.to_string()));
+        }
+        Condition::StayingPodsReady { node, .. } => {
+            sources.insert(Source::PodsOn(node.to_string()));
+        }
+        Condition::WorkloadsWhole { workloads } => {
+            sources.extend(workloads.iter().map(|workload| match workload.kind.as_str() {
+                "StatefulSet" => Source::StatefulSets(workload.namespace.clone()),
+                _ => Source::ReplicaSets(workload.namespace.clone()),
+            }));
         }
         Condition::StaticPodsReady { .. } => {
             sources.insert(Source::ControlPlanePods);
@@ -183,6 +220,38 @@ fn open(api: &ClusterApi, sources: &BTreeSet<Source>) -> SelectAll<Watch> {
             let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
             watch(source, Api::<Deployment>::namespaced(client(), namespace), config, |deployment| {
                 Item::Deployment(key(deployment), deployment_state(deployment))
+            })
+        }
+        Source::ReplicaSets(namespace) => {
+            let api = Api::<ReplicaSet>::namespaced(client(), namespace);
+            watch(source, api, watcher::Config::default(), |set| {
+                Item::Workload(controller("ReplicaSet", set), replica_set_state(set))
+            })
+        }
+        Source::StatefulSets(namespace) => {
+            let api = Api::<StatefulSet>::namespaced(client(), namespace);
+            watch(source, api, watcher::Config::default(), |set| {
+                Item::Workload(controller("StatefulSet", set), stateful_set_state(set))
+            })
+        }
+        Source::PodsOn(node) => {
+            let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+            watch(source, Api::<Pod>::all(client()), config, |pod| Item::Pod(key(pod), pod_state(pod)))
+        }
+        Source::Attachments => {
+            watch(source, Api::<VolumeAttachment>::all(client()), watcher::Config::default(), |attachment| {
+                Item::Attachment(attachment.name_any(), attachment_state(attachment))
+            })
+        }
+        Source::Volumes => {
+            watch(source, Api::<PersistentVolume>::all(client()), watcher::Config::default(), |volume| {
+                Item::Claim(volume.name_any(), claim_of(volume))
+            })
+        }
+        Source::Lease(node) => {
+            let config = watcher::Config::default().fields(&format!("metadata.name={node}"));
+            watch(source, Api::<Lease>::namespaced(client(), LEASES), config, |lease| {
+                Item::Lease(lease.name_any(), renewed(lease))
             })
         }
         Source::DaemonSet(namespace, name) => {
@@ -252,6 +321,11 @@ fn key<K: Resource>(object: &K) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
+fn controller<K: Resource>(kind: &str, object: &K) -> Controller {
+    let (namespace, name) = key(object);
+    Controller { kind: kind.to_owned(), namespace, name }
+}
+
 /// Enters news into what was seen.
 fn take(seen: &mut Observation, source: &Source, news: News) {
     match news {
@@ -260,6 +334,10 @@ fn take(seen: &mut Observation, source: &Source, news: News) {
         News::Gone(Item::Pod(key, _)) => drop(seen.pods.remove(&key)),
         News::Gone(Item::Deployment(key, _)) => drop(seen.deployments.remove(&key)),
         News::Gone(Item::DaemonSet(key, _)) => drop(seen.daemon_sets.remove(&key)),
+        News::Gone(Item::Workload(controller, _)) => drop(seen.workloads.remove(&controller)),
+        News::Gone(Item::Attachment(name, _)) => drop(seen.attachments.remove(&name)),
+        News::Gone(Item::Claim(volume, _)) => drop(seen.claims.remove(&volume)),
+        News::Gone(Item::Lease(node, _)) => drop(seen.leases.remove(&node)),
         News::All(items) => {
             match source {
                 Source::Nodes => seen.nodes.clear(),
@@ -269,10 +347,20 @@ fn take(seen: &mut Observation, source: &Source, news: News) {
                     drop(seen.deployments.remove(&(namespace.clone(), name.clone())))
                 }
                 Source::DaemonSet(namespace, name) => drop(seen.daemon_sets.remove(&(namespace.clone(), name.clone()))),
+                Source::ReplicaSets(of) => forget(seen, "ReplicaSet", of),
+                Source::StatefulSets(of) => forget(seen, "StatefulSet", of),
+                Source::PodsOn(node) => seen.pods.retain(|_, pod| pod.node.as_ref() != Some(node)),
+                Source::Attachments => seen.attachments.clear(),
+                Source::Volumes => seen.claims.clear(),
+                Source::Lease(node) => drop(seen.leases.remove(node)),
             }
             items.into_iter().for_each(|item| put(seen, item));
         }
     }
+}
+
+fn forget(seen: &mut Observation, kind: &str, namespace: &str) {
+    seen.workloads.retain(|controller, _| controller.kind != kind || controller.namespace != namespace);
 }
 
 fn put(seen: &mut Observation, item: Item) {
@@ -281,6 +369,10 @@ fn put(seen: &mut Observation, item: Item) {
         Item::Pod(key, state) => drop(seen.pods.insert(key, state)),
         Item::Deployment(key, state) => drop(seen.deployments.insert(key, state)),
         Item::DaemonSet(key, state) => drop(seen.daemon_sets.insert(key, state)),
+        Item::Workload(controller, state) => drop(seen.workloads.insert(controller, state)),
+        Item::Attachment(name, state) => drop(seen.attachments.insert(name, state)),
+        Item::Claim(volume, claim) => drop(claim.map(|claim| seen.claims.insert(volume, claim))),
+        Item::Lease(node, renewed) => drop(renewed.map(|renewed| seen.leases.insert(node, renewed))),
     }
 }
 
@@ -338,7 +430,7 @@ mod tests {
     #[test]
     fn a_new_list_forgets_what_is_not_in_it() {
         let mut seen = Observation::default();
-        let node = |name: &str| Item::Node(name.to_owned(), NodeState { not_ready: None });
+        let node = |name: &str| Item::Node(name.to_owned(), NodeState { not_ready: None, boot_id: String::new() });
         take(&mut seen, &Source::Nodes, News::All(vec![node("a"), node("b")]));
         take(&mut seen, &Source::Nodes, News::Gone(node("a")));
         take(&mut seen, &Source::Nodes, News::Changed(node("c")));

@@ -12,10 +12,8 @@ use kubewright_core::drain::{
 };
 
 use super::cordon;
-use super::observe::{node_state, pod_state};
+use super::observe::{MIRROR, node_state, pod_state};
 
-/// Marks the mirror of a static pod.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The taint that goes with a cordon; [`Node::schedulable`] says the same.
 const CORDON_TAINT: &str = "node.kubernetes.io/unschedulable";
 /// The taint of a node whose kubelet has gone silent.
@@ -81,6 +79,7 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
             .map_or(DEFAULT_GRACE_SECONDS, |seconds| u32::try_from(seconds).unwrap_or(0)),
         deletion: metadata.deletion_timestamp.as_ref().map(|due| Deletion { due: due.0 }),
         finalizers: metadata.finalizers.clone().unwrap_or_default(),
+        containers: containers(status),
         mirror: metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR)),
         empty_dirs: empty_dirs(&spec),
         priority: spec.priority.unwrap_or(0),
@@ -93,6 +92,16 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
             // The scheduler's first sentence tells why; what follows is about preemption, which would not help either.
             .map(|said| said.split(". ").next().unwrap_or(said).to_owned()),
     }
+}
+
+/// `containerd://4f5e…` is how a kubelet tells one; a host tells it without the runtime's name.
+fn containers(status: Option<&k8s_openapi::api::core::v1::PodStatus>) -> Vec<String> {
+    let all = status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let running = all.filter(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
+    running
+        .filter_map(|container| container.container_id.as_deref())
+        .map(|id| id.split_once("://").map_or(id, |(_, id)| id).to_owned())
+        .collect()
 }
 
 fn empty_dirs(spec: &k8s_openapi::api::core::v1::PodSpec) -> Vec<EmptyDir> {

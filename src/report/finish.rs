@@ -50,6 +50,7 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
         Intent::Reset { .. } => &[&show],
         Intent::Cordon { .. } => &[&drain, &uncordon],
         Intent::Drain { .. } => &[&uncordon, &show],
+        Intent::Maintain { .. } => &["kubewright status", &show],
         Intent::Uncordon { .. } => &["kubewright status"],
         Intent::RemoveNode { .. } => {
             &["take it out of the spec, or the next apply brings it back", "kubewright status"]

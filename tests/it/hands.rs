@@ -2,6 +2,8 @@
 //! lost before, inside and after each kind of script, then resumed from nothing but the control planes' mirror.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,26 +15,27 @@ use kubewright::exec::driver::{End, Run};
 use kubewright::exec::hands::Hands;
 use kubewright::exec::lock::{self, Lock};
 use kubewright::exec::mirror::{Mirror, Origin};
-use kubewright::exec::recover;
+use kubewright::exec::{Effects, Failure, Telling, Verdict, recover};
 use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{FakeHosts, Fault, Reply};
 use kubewright::ports::{
-    Applied, Clock, Cordoned, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, SystemClock, Uncordoned, Whose,
-    Workloads,
+    Applied, Clock, Cordoned, EtcdApi, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, SystemClock,
+    Uncordoned, Whose, Workloads,
 };
 use kubewright::store::{Operation, Operations};
 use kubewright_core::drain::{self, Name, News, Permission, View};
 use kubewright_core::facts::{Facts, NodeFacts};
+use kubewright_core::guard::Guard;
 use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::journal::Event;
 use kubewright_core::marks::NodeMarks;
-use kubewright_core::plan::Plan;
+use kubewright_core::plan::{Plan, Step};
 use kubewright_core::planner::{self, Desired, DesiredHost, Identity, Input, Outcome, Request};
 use kubewright_core::spec::{EncryptionAlgorithm, Spec, read};
 use kubewright_core::version::Version;
 use serde_json::Value;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 
 use super::driver::Silence;
 
@@ -155,12 +158,80 @@ async fn planned(hosts: &FakeHosts) -> (Plan, Facts) {
 /// One process on a machine of its own: from nothing but the control planes' mirror where there is one, else from the
 /// plan; it takes the lock, mirrors, drives, and ends as it ends.
 async fn process(hosts: &FakeHosts, api: &Arc<Agreeable>, planned: &(Plan, Facts)) -> Result<End, String> {
+    let state = tempfile::tempdir().unwrap();
+    let reached = Reached { api: api.clone(), etcd: None, clock: Arc::new(SystemClock), death: None };
+    run(hosts, &reached, planned, state.path()).await
+}
+
+/// What a process reaches beside the hosts, and where it is killed.
+#[derive(Clone)]
+pub struct Reached {
+    pub api: Arc<dyn KubeApi>,
+    pub etcd: Option<Arc<dyn EtcdApi>>,
+    pub clock: Arc<dyn Clock>,
+    pub death: Option<Death>,
+}
+
+/// When a process is killed: at the effect of this number, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    Before(usize),
+    After(usize),
+}
+
+/// The hands of a process that may be killed.
+struct Mortal<'a> {
+    hands: &'a Hands,
+    death: Option<Death>,
+    effects: AtomicUsize,
+    died: Notify,
+}
+
+impl Mortal<'_> {
+    async fn die(&self) {
+        self.died.notify_one();
+        std::future::pending::<()>().await;
+    }
+}
+
+#[async_trait]
+impl Effects for Mortal<'_> {
+    async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
+        self.hands.guards(guards).await
+    }
+
+    async fn probe(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<Verdict, Failure> {
+        self.hands.probe(step, attempt, telling).await
+    }
+
+    async fn perform(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
+        let number = self.effects.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.death == Some(Death::Before(number)) {
+            self.die().await;
+        }
+        let outcome = self.hands.perform(step, attempt, telling).await;
+        if self.death == Some(Death::After(number)) {
+            self.die().await;
+        }
+        outcome
+    }
+
+    fn recorded(&self, journal: &[u8]) {
+        self.hands.recorded(journal);
+    }
+}
+
+/// One process on the machine whose state folder this is.
+pub async fn run(hosts: &FakeHosts, reached: &Reached, planned: &(Plan, Facts), state: &Path) -> Result<End, String> {
     let told = |error: &dyn std::fmt::Display| error.to_string();
     let (plan, facts) = planned;
-    let state = tempfile::tempdir().unwrap();
-    let operations = Operations::new(state.path());
+    let operations = Operations::new(state);
     let mut notes = Vec::new();
-    let operation = match recover::unfinished(&plan.spec, hosts, None, &mut notes).await {
+    let known = match operations.read(&plan.operation) {
+        Ok(_) => Ok(plan.operation.clone()),
+        Err(_) => recover::unfinished(&plan.spec, hosts, None, &mut notes).await,
+    };
+    let operation = match known {
         Ok(id) => {
             let hold = operations.hold(&id).map_err(|error| told(&error))?;
             recover::up_to_date(&operations, hold, &plan.spec, hosts, &mut notes).await.map_err(|error| told(&error))?
@@ -168,7 +239,8 @@ async fn process(hosts: &FakeHosts, api: &Arc<Agreeable>, planned: &(Plan, Facts
         Err(_) => operations.create(plan, facts).map_err(|error| told(&error))?,
     };
     let Operation { plan, facts, plan_bytes, facts_bytes, journal, secrets, lock: _hold, .. } = operation;
-    let mut holder = lock::holder(&plan, "ada@desk".into(), SystemClock.now());
+    let clock = reached.clock.clone();
+    let mut holder = lock::holder(&plan, "ada@desk".into(), clock.now());
     // Every process of this test would else be this one, which lives.
     holder.started = None;
     let lock = Lock::take(hosts, &plan.keepers, &plan.spec, holder, true).await.map_err(|error| told(&error))?;
@@ -190,22 +262,28 @@ async fn process(hosts: &FakeHosts, api: &Arc<Agreeable>, planned: &(Plan, Facts
         hosts: Arc::new(hosts.clone()),
         fence: lock.fence,
         secrets,
-        clock: Arc::new(SystemClock),
+        clock: clock.clone(),
         mirror: mirror.sender(),
         keys: OnceCell::new(),
-        api: OnceCell::new_with(Some(api.clone() as Arc<dyn KubeApi>)),
-        etcd: OnceCell::new(),
+        api: OnceCell::new_with(Some(reached.api.clone())),
+        etcd: OnceCell::new_with(reached.etcd.clone()),
     };
     let accepted = journal.status().accepted;
     let plan_digest = journal.plan_digest().to_owned();
     let end = {
-        let run = Run::new(&plan, journal, &hands, &Silence, &SystemClock);
+        let (effects, died) = (AtomicUsize::new(0), Notify::new());
+        let mortal = Mortal { hands: &hands, death: reached.death, effects, died };
+        let run = Run::new(&plan, journal, &mortal, &Silence, clock.as_ref());
         if !accepted {
             let operation = plan.operation.clone();
             run.record(Event::Accepted { operation, plan_digest, by: "ada@desk".into() }).unwrap();
         }
         run.record(Event::TakenUp { by: "ada@desk".into(), fence: lock.fence }).unwrap();
-        run.drive(&Cancel::default()).await.unwrap()
+        let cancel = Cancel::default();
+        tokio::select! {
+            end = run.drive(&cancel) => end.unwrap(),
+            () = mortal.died.notified() => return Err("killed".into()),
+        }
     };
     drop(hands);
     mirror.finish().await;

@@ -11,4 +11,5 @@ mod etcd;
 mod hands;
 mod host;
 mod kube_api;
+mod maintain;
 mod web;

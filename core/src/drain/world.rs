@@ -53,6 +53,8 @@ pub struct Pod {
     pub deletion: Option<Deletion>,
     /// Who must agree before the object goes.
     pub finalizers: Vec<String>,
+    /// Containers that run, as the runtime names them.
+    pub containers: Vec<String>,
     /// It stands for a static pod: the kubelet makes it anew whatever the API says.
     pub mirror: bool,
     /// Scratch volumes, gone with the pod.

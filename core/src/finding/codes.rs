@@ -8,7 +8,7 @@ mod hosts;
 mod snapshot;
 mod spec;
 
-use self::cluster::{LEAVE, PLAN, RESET};
+use self::cluster::{LEAVE, MAINT, PLAN, RESET};
 use self::drain::DRAIN;
 use self::hosts::ARTEFACTS;
 use self::snapshot::SNAPSHOT;
@@ -42,7 +42,7 @@ pub struct Area {
 }
 
 /// All areas, in the order of the reference.
-pub const AREAS: &[Area] = &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, PLAN, DRAIN, SNAPSHOT];
+pub const AREAS: &[Area] = &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, PLAN, DRAIN, SNAPSHOT];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }

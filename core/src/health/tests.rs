@@ -12,7 +12,9 @@ fn with_nodes(nodes: &[(&str, Option<&str>)]) -> Observation {
     Observation {
         nodes: nodes
             .iter()
-            .map(|(name, why)| ((*name).to_owned(), NodeState { not_ready: why.map(str::to_owned) }))
+            .map(|(name, why)| {
+                ((*name).to_owned(), NodeState { not_ready: why.map(str::to_owned), boot_id: "b1".to_owned() })
+            })
             .collect(),
         ..Observation::default()
     }
@@ -21,7 +23,12 @@ fn with_nodes(nodes: &[(&str, Option<&str>)]) -> Observation {
 fn add_pod(seen: &mut Observation, name: &str, node: &str, app: &str, not_ready: Option<&str>) {
     seen.pods.insert(
         (KUBE_SYSTEM.to_owned(), name.to_owned()),
-        PodState { node: Some(node.to_owned()), labels: labels(app), not_ready: not_ready.map(str::to_owned) },
+        PodState {
+            node: Some(node.to_owned()),
+            labels: labels(app),
+            not_ready: not_ready.map(str::to_owned),
+            ..PodState::default()
+        },
     );
 }
 

@@ -40,7 +40,11 @@ pub fn remains(plan: &Plan, status: &Status) -> Remains {
             StepKind::Cordon | StepKind::Drain { .. } => {
                 remains.cordoned.insert(host.clone());
             }
-            StepKind::Uncordon { .. } => {
+            // The cordon goes with its node.
+            StepKind::Uncordon { .. } | StepKind::DeleteNode => {
+                remains.cordoned.remove(host);
+            }
+            StepKind::TakeBackCordon if status.steps.get(&step.id) == Some(&StepState::Succeeded) => {
                 remains.cordoned.remove(host);
             }
             _ => {}

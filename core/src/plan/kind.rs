@@ -101,6 +101,34 @@ pub enum StepKind {
         /// Even where the cordon is none of kubewright's.
         foreign: bool,
     },
+    /// Write down on the host of a node, before its pods move, whose they are and which of these controllers have all
+    /// the pods they want: what was whole before has to be whole after. What stands there already stays.
+    NoteWorkloads,
+    /// Let another member of etcd lead, where this host's does.
+    MoveEtcdLeader,
+    /// Wait until no volume is attached to a node but those of pods that stay there.
+    AwaitDetached,
+    /// Bring the distribution's packages up to date.
+    UpdatePackages {
+        /// Packages that stay as they are, where they are installed; those that own a file of ours do so anyway.
+        held: Vec<String>,
+    },
+    /// Run a script of the user's as root.
+    RunScript {
+        /// What it is called in messages.
+        name: String,
+        /// The whole of it; its first line may name its interpreter.
+        text: String,
+    },
+    /// Restart the machine, and wait until it answers with another boot id than the one written down before.
+    Reboot,
+    /// Prove that a node is back: its kubelet reports the boot that runs, renews its lease and says Ready; the pods that stay
+    /// there serve again, with containers that run.
+    ProveReturned,
+    /// Let pods come to a node again where this operation's own cordon keeps them away; a cordon of others stays.
+    TakeBackCordon,
+    /// Wait until the controllers that were whole before have all the pods they want again.
+    AwaitWorkloads,
 }
 
 /// A deadline for steps that have ends of their own: what a drain waits for may be as slow as its users' pods are.
@@ -277,6 +305,10 @@ pub enum Probe {
     ControlPlaneUp,
     /// Ask the host whether its kubelet runs and reaches the API.
     WorkerUp,
+    /// Ask what became of the earlier try's unit: a result is an answer; without one the step is done again.
+    UnitEnded,
+    /// Ask the host whether it runs another boot than the one that was written down.
+    Rebooted,
 }
 
 /// How a step is taken back.
@@ -299,6 +331,8 @@ pub enum Undo {
 pub enum Phase {
     /// Pods moved away.
     Drain,
+    /// What is done on a host while its pods are elsewhere.
+    Maintain,
     /// Packages, containerd, binaries, images.
     Prepare,
     /// Authorities, certificates, kubeconfigs.
@@ -319,6 +353,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
             Self::Drain => "drain",
+            Self::Maintain => "maintain",
             Self::Prepare => "prepare",
             Self::Keys => "keys",
             Self::Start => "start",
@@ -353,7 +388,15 @@ impl StepKind {
             Self::Settle { .. } => "settle",
             Self::Cordon => "cordon",
             Self::Drain { .. } => "drain",
-            Self::Uncordon { .. } => "uncordon",
+            Self::Uncordon { .. } | Self::TakeBackCordon => "uncordon",
+            Self::NoteWorkloads => "note",
+            Self::MoveEtcdLeader => "leader",
+            Self::AwaitDetached => "detach",
+            Self::UpdatePackages { .. } => "packages",
+            Self::RunScript { .. } => "script",
+            Self::Reboot => "reboot",
+            Self::ProveReturned => "returned",
+            Self::AwaitWorkloads => "workloads",
         }
     }
 
@@ -369,6 +412,11 @@ impl StepKind {
             Self::StartWorker | Self::MarkNode | Self::DeleteNode => Phase::Join,
             Self::Prove { .. } | Self::Settle { .. } => Phase::Prove,
             Self::Cordon | Self::Drain { .. } | Self::Uncordon { .. } => Phase::Drain,
+            Self::NoteWorkloads | Self::AwaitDetached => Phase::Drain,
+            Self::MoveEtcdLeader | Self::UpdatePackages { .. } | Self::RunScript { .. } | Self::Reboot => {
+                Phase::Maintain
+            }
+            Self::ProveReturned | Self::TakeBackCordon | Self::AwaitWorkloads => Phase::Prove,
         }
     }
 }

@@ -59,6 +59,48 @@ impl World {
                 self.cordoned.remove(&name);
                 self.drained.remove(&name);
             }
+            StepKind::NoteWorkloads => {
+                let name = self.node(step)?;
+                self.noted.insert(name);
+            }
+            StepKind::MoveEtcdLeader => {
+                self.need_api()?;
+                let name = self.host(step)?;
+                if self.leader.as_ref() == Some(&name) {
+                    self.leader = self.voters.iter().find(|voter| **voter != name).cloned().or(Some(name));
+                }
+            }
+            StepKind::AwaitDetached => {
+                let name = self.node(step)?;
+                self.need_empty(&name)?;
+            }
+            StepKind::UpdatePackages { .. } | StepKind::RunScript { .. } => {
+                let name = self.host(step)?;
+                self.need_empty(&name)?;
+            }
+            StepKind::Reboot => self.reboot(step)?,
+            StepKind::ProveReturned => {
+                let name = self.host(step)?;
+                if !self.noted.contains(&name) {
+                    return Err("nobody wrote down what was whole before".into());
+                }
+                self.machine(step)?.away = false;
+                self.need_api()?;
+            }
+            StepKind::TakeBackCordon => {
+                let name = self.node(step)?;
+                if self.machines[&name].away {
+                    return Err("pods would come to a node that is not proved back".into());
+                }
+                self.cordoned.remove(&name);
+                self.drained.remove(&name);
+            }
+            StepKind::AwaitWorkloads => {
+                let name = self.node(step)?;
+                if self.cordoned.contains(&name) {
+                    return Err("pods that only fit there would be waited for in vain".into());
+                }
+            }
             StepKind::DeleteNode => {
                 self.need_api()?;
                 let name = self.host(step)?;
@@ -211,6 +253,23 @@ impl World {
         self.learners.remove(&name);
         self.voters.insert(name);
         Ok(())
+    }
+
+    fn reboot(&mut self, step: &Step) -> Result<(), String> {
+        let name = self.host(step)?;
+        self.need_empty(&name)?;
+        if self.voters.len() > 1 && self.leader.as_ref() == Some(&name) {
+            return Err("etcd's leader would be stopped though another could lead".into());
+        }
+        let machine = self.machine(step)?;
+        machine.reboots += 1;
+        machine.away = true;
+        Ok(())
+    }
+
+    /// Nothing that must not be cut off runs there.
+    fn need_empty(&self, name: &HostName) -> Result<(), String> {
+        if self.drained.contains(name) { Ok(()) } else { Err("pods that run there would be cut off".into()) }
     }
 
     fn need_api(&self) -> Result<(), String> {

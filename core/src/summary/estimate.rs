@@ -42,6 +42,18 @@ const PROVE_SECONDS: f64 = 10.0;
 const SETTLE_SECONDS: f64 = 1.0;
 /// Two calls of the API through SSH.
 const CORDON_SECONDS: f64 = 1.0;
+/// Two calls of the API and one small file, through SSH.
+const NOTE_SECONDS: f64 = 1.0;
+/// A node's volumes are detached within seconds of its last pod on most storage.
+const DETACH_SECONDS: f64 = 5.0;
+/// Package lists fetched and a few dozen packages put in place: one to three minutes on ordinary servers.
+const UPDATE_SECONDS: f64 = 120.0;
+/// A virtual machine is back after half a minute, a server with firmware tests after five; two are in between.
+const REBOOT_SECONDS: f64 = 120.0;
+/// A script may take anything; a minute is what people wait for without wondering.
+const SCRIPT_SECONDS: f64 = 60.0;
+/// A kubelet reports within seconds of its start; its lease is renewed every ten.
+const RETURN_SECONDS: f64 = 15.0;
 /// A step over its usual time is expected to need a tenth of what it has taken so far: downloads on a slow line miss
 /// the estimate by a factor, not by a constant.
 const OVERRUN: f64 = 0.1;
@@ -64,6 +76,14 @@ pub fn typical(kind: &StepKind) -> Duration {
         StepKind::Prove { .. } => PROVE_SECONDS,
         StepKind::Settle { .. } => SETTLE_SECONDS,
         StepKind::Cordon | StepKind::Uncordon { .. } => CORDON_SECONDS,
+        StepKind::TakeBackCordon => CORDON_SECONDS,
+        StepKind::NoteWorkloads | StepKind::AwaitWorkloads => NOTE_SECONDS,
+        StepKind::MoveEtcdLeader => MEMBER_SECONDS,
+        StepKind::AwaitDetached => DETACH_SECONDS,
+        StepKind::UpdatePackages { .. } => UPDATE_SECONDS,
+        StepKind::RunScript { .. } => SCRIPT_SECONDS,
+        StepKind::Reboot => REBOOT_SECONDS,
+        StepKind::ProveReturned => RETURN_SECONDS,
         StepKind::Drain { about_seconds, .. } => f64::from(*about_seconds).max(CORDON_SECONDS),
     })
 }

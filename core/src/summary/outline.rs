@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::estimate::{longest, typical};
-use crate::ids::OperationId;
+use crate::ids::{HostName, OperationId};
 use crate::intent::Intent;
 use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
 use crate::spec::{CniName, Role, Spec};
@@ -75,6 +75,7 @@ pub fn outcome(plan: &Plan) -> String {
         Intent::Cordon { node } => format!("{node} takes no new pods"),
         Intent::Uncordon { node } => format!("{node} takes new pods"),
         Intent::Drain { node } => format!("the pods of {node} have moved away"),
+        Intent::Maintain { nodes, work } => format!("{} back after {work}", some_of(nodes)),
     }
 }
 
@@ -88,6 +89,7 @@ pub fn headline(plan: &Plan) -> String {
         Intent::Cordon { ref node } => format!("keep new pods away from {node}"),
         Intent::Uncordon { ref node } => format!("let pods come to {node} again"),
         Intent::Drain { ref node } => format!("move the pods of {node} away"),
+        Intent::Maintain { ref nodes, ref work } => format!("maintain {} one after another: {work}", some_of(nodes)),
     }
 }
 
@@ -101,7 +103,17 @@ pub fn short(plan: &Plan) -> String {
         Intent::Cordon { ref node } => format!("cordon {node}"),
         Intent::Uncordon { ref node } => format!("uncordon {node}"),
         Intent::Drain { ref node } => format!("drain {node}"),
+        Intent::Maintain { ref nodes, .. } => format!("maintain {}", some_of(nodes)),
     }
+}
+
+/// A few nodes by name, many by their number.
+fn some_of(nodes: &[HostName]) -> String {
+    const NAMED: usize = 3;
+    if nodes.len() > NAMED {
+        return count(nodes.len(), "node");
+    }
+    nodes.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The part of the story a step belongs to. As [`StepKind::phase`], but the files of a host that starts no control
@@ -142,6 +154,7 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
     }
     let description = match phase {
         Phase::Drain => drain(&steps),
+        Phase::Maintain => maintain(&steps),
         Phase::Prepare => preparation(plan, &steps),
         Phase::Keys => keys(&steps),
         Phase::Start => start(plan, &steps),
@@ -263,17 +276,53 @@ fn prove(steps: &[&Step]) -> String {
     if steps.iter().any(|step| matches!(step.kind, StepKind::Settle { .. })) {
         parts.push("records written".to_owned());
     }
+    let returned = steps.iter().filter(|step| step.kind == StepKind::ProveReturned).count();
+    if returned > 0 {
+        parts.push(format!("{} proved back and uncordoned, workloads whole before the next", count(returned, "node")));
+    }
     parts.join(", ")
 }
 
 fn drain(steps: &[&Step]) -> String {
-    let parts = steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Cordon => Some("new pods kept away".to_owned()),
-        StepKind::Drain { pods, .. } => Some(format!("{} evicted", count(*pods as usize, "pod"))),
-        StepKind::Uncordon { .. } => Some("new pods may come".to_owned()),
-        _ => None,
-    });
-    parts.collect::<Vec<_>>().join(", ")
+    let mut parts: Vec<String> = Vec::new();
+    let mut once = |part: &str| {
+        if !parts.iter().any(|known| known == part) {
+            parts.push(part.to_owned());
+        }
+    };
+    let (mut pods, mut drains) = (0, 0);
+    for step in steps {
+        match &step.kind {
+            StepKind::Cordon => once("new pods kept away"),
+            StepKind::Uncordon { .. } => once("new pods may come"),
+            StepKind::Drain { pods: of, .. } => {
+                pods += *of as usize;
+                drains += 1;
+            }
+            _ => {}
+        }
+    }
+    if drains > 0 {
+        parts.push(format!("{} evicted", count(pods, "pod")));
+    }
+    if steps.iter().any(|step| step.kind == StepKind::AwaitDetached) {
+        parts.push("volumes detached".to_owned());
+    }
+    parts.join(", ")
+}
+
+fn maintain(steps: &[&Step]) -> String {
+    let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
+    let on = |hosts: usize, what: &str| (hosts > 0).then(|| format!("{what} on {}", count(hosts, "host")));
+    let parts = [
+        on(number(|kind| matches!(kind, StepKind::UpdatePackages { .. })), "OS packages"),
+        on(number(|kind| matches!(kind, StepKind::RunScript { .. })), "your script"),
+        match number(|kind| *kind == StepKind::Reboot) {
+            0 => None,
+            reboots => Some(count(reboots, "reboot")),
+        },
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn some(parts: &mut Vec<String>, number: usize, noun: &str) {

@@ -7,6 +7,7 @@ use super::outline::count;
 use super::run::Run;
 use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
+use crate::journal::remains;
 use crate::plan::{Step, StepKind};
 use crate::quorum::majority;
 use crate::spec::Role;
@@ -30,6 +31,8 @@ pub struct SafeNow {
     pub reset: Vec<HostName>,
     /// Whether the cluster stood before the run began, so that what the run did not touch still stands.
     pub stood: bool,
+    /// Nodes that this run cordoned and has not let go.
+    pub cordoned: Vec<HostName>,
     /// Steps of which nobody knows whether they were done.
     pub in_doubt: Vec<StepId>,
     /// Steps that still ran when last heard of.
@@ -71,6 +74,11 @@ impl Run {
             hosts: spec.hosts.len(),
             reset: self.hosts_with(|kind| matches!(kind, StepKind::ResetHost { .. })).into_iter().collect(),
             stood: self.plan().intent != Intent::Bootstrap,
+            cordoned: match self.status().finished {
+                // Then it was the purpose.
+                true => Vec::new(),
+                false => remains(self.plan(), self.status()).cordoned.into_iter().collect(),
+            },
             in_doubt: self.in_doubt(),
             running: self.running().map(|step| step.id.clone()).collect(),
         }
@@ -87,6 +95,12 @@ impl SafeNow {
             }
             if !self.reset.is_empty() {
                 sentences.push(format!("taken apart: {}", names(&self.reset)));
+            }
+            if !self.cordoned.is_empty() {
+                sentences.push(format!(
+                    "may still be cordoned by this run: {}; pods that moved away serve elsewhere",
+                    names(&self.cordoned)
+                ));
             }
             sentences.push("what no finished step names is as it was before".to_owned());
         } else if self.api.is_empty() {

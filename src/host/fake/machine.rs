@@ -51,8 +51,15 @@ pub(super) struct Machine {
     pub(super) lock_age: i64,
     /// Statements of its facts above those of the model.
     pub(super) states: String,
+    /// So many connections are refused, for it is starting.
+    pub(super) away: usize,
+    /// It takes the order to restart and does not.
+    pub(super) stubborn: bool,
     units: BTreeMap<UnitName, Unit>,
 }
+
+/// Connections that a machine refuses while it restarts.
+const AWAY: usize = 3;
 
 impl Machine {
     pub(super) fn new(name: &HostName) -> Self {
@@ -62,6 +69,8 @@ impl Machine {
             files: BTreeMap::new(),
             lock: Lock::default(),
             lock_age: 0,
+            away: 0,
+            stubborn: false,
             states: String::new(),
             units: BTreeMap::new(),
         }
@@ -94,6 +103,7 @@ impl Machine {
             "common/files.sh" => self.change_files(call),
             "common/mirror.sh" => self.mirror(call),
             "common/facts.sh" => Reply::ok(self.facts()),
+            "common/reboot.sh" => self.reboot(call),
             _ => return Progress::Asks(call.clone()),
         })
     }
@@ -149,6 +159,30 @@ impl Machine {
             Some(Unit::Vanished) => "vanished\n".to_owned(),
             Some(Unit::Finished { status, .. }) => format!("finished {status}\n"),
         })
+    }
+
+    /// The boot that it runs.
+    pub(super) fn boot_id(&self) -> String {
+        format!("{}-{}", self.name, self.boots)
+    }
+
+    fn reboot(&mut self, call: &Call) -> Reply {
+        let path = format!("{OPS}/{}/{}.boot", call.value("OPERATION"), call.value("STEP"));
+        let now = self.boot_id();
+        let begins = call.value("ACTION") == "begin";
+        if begins {
+            self.files.entry(path.clone()).or_insert_with(|| (0o600, now.clone().into_bytes()));
+        }
+        let Some((_, bytes)) = self.files.get(&path) else { return Reply::ok("absent\n") };
+        let before = String::from_utf8_lossy(bytes).into_owned();
+        if before != now {
+            return Reply::ok(format!("done {before} {now} 6.1.0 6.1.0\n"));
+        }
+        if begins && !self.stubborn {
+            self.restart();
+            self.away = AWAY;
+        }
+        Reply::ok(format!("pending {before}\n"))
     }
 
     fn lock_text(&self) -> String {
@@ -277,12 +311,12 @@ impl Machine {
     /// A Debian machine with nothing on it but what was put there.
     fn facts(&self) -> String {
         let mut text = format!(
-            "= hostname {name}\n= machine-id {name}\n= boot-id {name}-{boots}\n- sudo-user\n\
+            "= hostname {name}\n= machine-id {name}\n= boot-id {boot}\n- sudo-user\n\
              = os debian|12||Debian GNU/Linux 12 (bookworm)\n= architecture x86_64\n= kernel 6.1.0\n= cpus 2\n\
              = memory-kib 4194304\n. swap\n= cgroup 2\n- vm\n- container\n- package-lock\n! address a machine in memory has none\n- fitness\n= default-interface eth0\n\
              . listening\n= systemd-resolved false\n. artefact\n. image\n- ca-fingerprint\n= etcd-data false\n",
             name = self.name,
-            boots = self.boots
+            boot = self.boot_id()
         );
         let mut say = |line: String| {
             text.push_str(&line);

@@ -106,6 +106,7 @@ pub enum Fault {
 }
 
 type Handler = Arc<dyn Fn(&Call) -> Reply + Send + Sync>;
+type Hook = Arc<dyn Fn(&HostName, &str) + Send + Sync>;
 type Way = Arc<dyn Fn(&HostName, SocketAddr) -> Option<SocketAddr> + Send + Sync>;
 
 struct World {
@@ -113,6 +114,7 @@ struct World {
     handlers: BTreeMap<String, Handler>,
     otherwise: Handler,
     way: Option<Way>,
+    restarted: Option<Hook>,
     faults: BTreeMap<(HostName, String), VecDeque<Fault>>,
     delay: Duration,
     calls: Vec<Call>,
@@ -135,6 +137,7 @@ impl FakeHosts {
             handlers: BTreeMap::new(),
             otherwise: Arc::new(|_| Reply::ok("")),
             way: None,
+            restarted: None,
             faults: BTreeMap::new(),
             delay: Duration::ZERO,
             calls: Vec::new(),
@@ -165,6 +168,25 @@ impl FakeHosts {
     pub fn tunnels(self, way: impl Fn(&HostName, SocketAddr) -> Option<SocketAddr> + Send + Sync + 'static) -> Self {
         self.world().way = Some(Arc::new(way));
         self
+    }
+
+    /// Is told of every restart, with the boot that begins; the machine answers a little later.
+    #[must_use]
+    pub fn restarted(self, hook: impl Fn(&HostName, &str) + Send + Sync + 'static) -> Self {
+        self.world().restarted = Some(Arc::new(hook));
+        self
+    }
+
+    /// Lets a host take the order to restart and go on as before.
+    pub fn stubborn(&self, host: impl Into<HostName>) {
+        if let Some(machine) = self.world().machines.get_mut(&host.into()) {
+            machine.stubborn = true;
+        }
+    }
+
+    /// The boot that a host runs.
+    pub fn boot_id(&self, host: impl Into<HostName>) -> String {
+        self.world().machines.get(&host.into()).map(Machine::boot_id).unwrap_or_default()
     }
 
     /// The time that every round trip takes.
@@ -249,10 +271,16 @@ impl FakeHosts {
         if script.carries.is_none() && self.handler(script.name).is_some() {
             return self.reply(call);
         }
+        let before = self.boot_id(call.host.clone());
         let progress = match self.world().machines.get_mut(&call.host) {
             Some(machine) => machine.take(script, call),
             None => return Reply::failed(1, "no such host"),
         };
+        let now = self.boot_id(call.host.clone());
+        let hook = self.world().restarted.clone();
+        if let Some(hook) = hook.filter(|_| before != now) {
+            hook(&call.host, &now);
+        }
         let (call, run) = match progress {
             Progress::Answered(reply) => return reply,
             Progress::Asks(call) => (call, None),
@@ -278,7 +306,14 @@ impl FakeHosts {
 #[async_trait]
 impl Hosts for FakeHosts {
     async fn host(&self, name: &HostName) -> Result<Arc<dyn Host>, HostError> {
-        let known = self.world().machines.contains_key(name);
+        let known = match self.world().machines.get_mut(name) {
+            Some(machine) if machine.away > 0 => {
+                machine.away -= 1;
+                false
+            }
+            Some(_) => true,
+            None => false,
+        };
         if !known || self.next_fault(name, "connect").is_some() {
             return Err(refused(name));
         }

@@ -17,11 +17,14 @@ use kubewright_core::drain::{
     Budget, Deletion, Name, News, Node, Object, Outcome, Permission, Phase, Pod, Readiness, View, Wanted,
 };
 use kubewright_core::facts::NodeFacts;
-use kubewright_core::health::Condition;
+use kubewright_core::health::{
+    AttachmentState, CONTROL_PLANE, Condition, KUBE_SYSTEM, NodeState, Observation, PodState, Verdict, WorkloadState,
+};
 use kubewright_core::ids::{HostName, OperationId};
+use kubewright_core::maintenance::Controller;
 use kubewright_core::marks::NodeMarks;
 use kubewright_core::version::Version;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -74,9 +77,27 @@ pub struct State {
     pub broken: Vec<String>,
     /// What a pod takes of its grace.
     pub ends_after: Option<Duration>,
+    /// The boot that the kubelet of each node reports.
+    pub boots: BTreeMap<String, String>,
+    /// Containers that run on each node in truth, whatever the API says.
+    pub running: BTreeMap<String, Vec<String>>,
+    /// Volumes that are attached, by the pod they are for.
+    pub attachments: BTreeMap<String, AttachmentState>,
+    /// When each node's lease was renewed last.
+    pub leases: BTreeMap<String, u64>,
+    /// Pods that each application wants.
+    pub wanted: BTreeMap<String, u32>,
+    /// How often each node was restarted.
+    pub restarts: BTreeMap<String, u32>,
     version: u64,
     serial: usize,
 }
+
+/// How long an unmounted volume takes until it is detached.
+const DETACH: Duration = Duration::from_secs(3);
+
+/// How often a kubelet renews its lease.
+const RENEWAL: Duration = Duration::from_secs(10);
 
 /// How long a replacement takes until it serves.
 const READY: Duration = Duration::from_secs(5);
@@ -102,8 +123,161 @@ impl Cluster {
             for node in on {
                 state.start(app, node, true);
             }
+            *state.wanted.entry(app.to_owned()).or_default() += u32::try_from(on.len()).unwrap();
         });
         self
+    }
+
+    /// A DaemonSet with a serving pod on each of these nodes.
+    pub fn daemon_set(self, app: &str, on: &[&str]) -> Self {
+        self.change(|state| {
+            for node in on {
+                let name = state.start(app, node, true);
+                let container = format!("{}@first", name.name);
+                let pod = state.pods.get_mut(&name).unwrap();
+                if let Some(owner) = &mut pod.owner {
+                    owner.kind = "DaemonSet".to_owned();
+                }
+                pod.containers = vec![container.clone()];
+                state.running.entry((*node).to_owned()).or_default().push(container);
+            }
+        });
+        self
+    }
+
+    /// A control plane, as kubeadm lays it out: a node on which nothing is scheduled, with four static pods.
+    pub fn control_plane(self, node: &str) -> Self {
+        self.change(|state| {
+            let taint = ("node-role.kubernetes.io/control-plane".into(), String::new(), "NoSchedule".into());
+            let made = Node { uid: node.to_owned(), schedulable: true, taints: vec![taint], ..Node::default() };
+            state.nodes.insert(node.to_owned(), made);
+            for component in CONTROL_PLANE {
+                let name = Name::new(KUBE_SYSTEM, format!("{component}-{node}"));
+                let container = format!("{}@first", name.name);
+                state.running.entry(node.to_owned()).or_default().push(container.clone());
+                let pod = Pod {
+                    uid: name.name.clone(),
+                    node: Some(node.to_owned()),
+                    labels: BTreeMap::from([("app".to_owned(), component.to_owned())]),
+                    phase: Phase::Running,
+                    readiness: Readiness::Ready,
+                    mirror: true,
+                    containers: vec![container],
+                    ..Pod::default()
+                };
+                state.pods.insert(name, pod);
+            }
+        });
+        self
+    }
+
+    /// A volume for each pod of an application, attached where the pod is.
+    pub fn volumes(self, app: &str) -> Self {
+        self.change(|state| {
+            let pods = state.pods.iter().filter(|(_, pod)| pod.labels["app"] == app);
+            let attached: Vec<_> = pods.map(|(name, pod)| (name.name.clone(), pod.node.clone().unwrap())).collect();
+            for (pod, node) in attached {
+                let volume = Some(format!("pv-of-{pod}"));
+                state.attachments.insert(pod, AttachmentState { node, volume });
+            }
+        });
+        self
+    }
+
+    /// Kubelets that renew their leases, from now on.
+    pub fn kubelets(self) -> Self {
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            loop {
+                sleep(RENEWAL).await;
+                cluster.change(|state| {
+                    let nodes: Vec<String> = state.nodes.keys().cloned().collect();
+                    // A kubelet that has not reported the boot that runs is not up.
+                    let up = nodes.into_iter().filter(|node| state.nodes[node].not_ready.is_none());
+                    for node in up.collect::<Vec<_>>() {
+                        *state.leases.entry(node).or_default() += 1;
+                    }
+                });
+            }
+        });
+        self
+    }
+
+    /// A machine restarts. For a while the API says of it what was true before; what should not have happened is kept.
+    pub fn restart(&self, node: &str, boot: &str) {
+        let node = node.to_owned();
+        self.change(|state| {
+            *state.restarts.entry(node.clone()).or_default() += 1;
+            let here = |pod: &&Pod| pod.node.as_ref() == Some(&node);
+            let moving = |pod: &&Pod| !pod.mirror && pod.owner.as_ref().is_none_or(|owner| owner.kind != "DaemonSet");
+            let cut_off = state.pods.values().filter(here).filter(moving).count();
+            let attached = state.attachments.values().filter(|attachment| attachment.node == node).count();
+            if cut_off + attached > 0 || state.nodes[&node].schedulable {
+                state.broken.push(format!("{node} restarted with {cut_off} pods and {attached} volumes on it"));
+            }
+            state.running.insert(node.clone(), Vec::new());
+        });
+        let (cluster, boot) = (self.clone(), boot.to_owned());
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(4)).await;
+            cluster.change(|state| {
+                state.boots.insert(node.clone(), boot.clone());
+                state.nodes.get_mut(&node).unwrap().not_ready = Some("starting".into());
+            });
+            sleep(Duration::from_secs(2)).await;
+            // Ready, and its pods are still told as they were.
+            cluster.change(|state| state.nodes.get_mut(&node).unwrap().not_ready = None);
+            sleep(Duration::from_secs(3)).await;
+            cluster.change(|state| {
+                let State { pods, running, .. } = state;
+                for (name, pod) in pods.iter_mut().filter(|(_, pod)| pod.node.as_ref() == Some(&node)) {
+                    pod.containers = vec![format!("{}@{boot}", name.name)];
+                    running.entry(node.clone()).or_default().extend(pod.containers.clone());
+                }
+            });
+        });
+    }
+
+    fn observed(&self) -> Observation {
+        self.seen(|state| Observation {
+            nodes: state
+                .nodes
+                .iter()
+                .map(|(name, node)| {
+                    let boot_id = state.boots.get(name).cloned().unwrap_or_default();
+                    (name.clone(), NodeState { not_ready: node.not_ready.clone(), boot_id })
+                })
+                .collect(),
+            pods: state
+                .pods
+                .iter()
+                .map(|(name, pod)| {
+                    let owner = pod.owner.as_ref().map(|owner| (owner.kind.clone(), owner.name.clone()));
+                    let not_ready = (!pod.is_ready()).then(|| "starting".to_owned());
+                    let pod = PodState {
+                        node: pod.node.clone(),
+                        owner,
+                        not_ready,
+                        mirror: pod.mirror,
+                        ..PodState::default()
+                    };
+                    ((name.namespace.clone(), name.name.clone()), pod)
+                })
+                .collect(),
+            workloads: state
+                .wanted
+                .iter()
+                .map(|(app, wanted)| {
+                    let ready = state.serving(app);
+                    let controller =
+                        Controller { kind: "ReplicaSet".into(), namespace: "shop".into(), name: app.clone() };
+                    (controller, WorkloadState { observed: true, wanted: *wanted, ready })
+                })
+                .collect(),
+            attachments: state.attachments.clone(),
+            leases: state.leases.iter().map(|(node, renewed)| (node.clone(), stamp(*renewed))).collect(),
+            ..Observation::default()
+        })
     }
 
     /// A budget over an application.
@@ -159,6 +333,8 @@ impl Cluster {
                     state.pods.remove(&name);
                 }
             });
+            sleep(DETACH).await;
+            cluster.change(|state| state.attachments.remove(&name.name));
         });
     }
 
@@ -171,7 +347,10 @@ impl Cluster {
             let tolerations = pod.tolerations.clone();
             let back = state.returning > 0;
             state.returning -= usize::from(back);
-            let name = state.start(&app, if back { "w1" } else { "w2" }, false);
+            let open = state.nodes.iter().find(|(_, node)| node.schedulable && node.taints.is_empty());
+            let open = open.map(|(name, _)| name.clone());
+            let node = if back { "w1".to_owned() } else { open.unwrap_or_else(|| "w2".to_owned()) };
+            let name = state.start(&app, &node, false);
             state.pods.get_mut(&name).unwrap().tolerations = tolerations;
             (!state.sick).then_some(name)
         });
@@ -216,7 +395,18 @@ impl Cluster {
     }
 }
 
+/// A time as the API writes it.
+fn stamp(renewed: u64) -> String {
+    (Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::try_from(renewed).unwrap())).to_string()
+}
+
 impl State {
+    /// Pods of an application that serve and stay.
+    fn serving(&self, app: &str) -> u32 {
+        let of = self.pods.values().filter(|pod| pod.labels["app"] == app);
+        u32::try_from(of.filter(|pod| pod.is_ready() && pod.deletion.is_none()).count()).unwrap()
+    }
+
     fn start(&mut self, app: &str, node: &str, ready: bool) -> Name {
         self.serial += 1;
         let name = shop(&format!("{app}-{}", self.serial));
@@ -367,15 +557,24 @@ impl Workloads for Cluster {
     }
 }
 
-/// A drain asks nothing else.
+/// Neither a drain nor maintenance asks anything else.
 #[async_trait]
 impl KubeApi for Cluster {
     async fn apply(&self, object: &Value) -> Result<Applied, KubeError> {
         panic!("nothing should be applied here, least of all {object}")
     }
 
-    async fn get(&self, _: &ObjectRef) -> Result<Option<Value>, KubeError> {
-        Ok(None)
+    async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, KubeError> {
+        Ok(self.seen(|state| match object.kind.as_str() {
+            "ReplicaSet" => state.wanted.get(&object.name).map(|wanted| {
+                let ready = state.serving(&object.name);
+                json!({ "spec": { "replicas": wanted }, "status": { "readyReplicas": ready } })
+            }),
+            "Lease" => {
+                state.leases.get(&object.name).map(|renewed| json!({ "spec": { "renewTime": stamp(*renewed) } }))
+            }
+            _ => None,
+        }))
     }
 
     async fn patch_node(&self, node: &HostName, _: &NodeMarks) -> Result<Patched, KubeError> {
@@ -398,7 +597,15 @@ impl KubeApi for Cluster {
         panic!("{object} should not be deleted here")
     }
 
-    async fn wait_until(&self, condition: &Condition, _: Duration, _: Lines<'_>) -> Result<(), KubeError> {
-        panic!("a drain waits for no {}", condition.wants())
+    async fn wait_until(&self, condition: &Condition, within: Duration, progress: Lines<'_>) -> Result<(), KubeError> {
+        let mut changes = self.changes.subscribe();
+        let waiting = async {
+            while let Verdict::Waiting(why) = condition.judge(&self.observed()) {
+                progress(&why);
+                changes.changed().await.unwrap();
+            }
+        };
+        let late = |_| KubeError::new(Fault::Deadline, format!("wait for {}", condition.wants()), "still missing");
+        tokio::time::timeout(within, waiting).await.map_err(late)
     }
 }

@@ -1,7 +1,7 @@
 //! What stands in the way of taking apart, leaving, and of a plan.
 
 use super::{Area, code};
-use crate::finding::Severity::{Blocks, NeedsConsent};
+use crate::finding::Severity::{Blocks, Info, NeedsConsent};
 
 /// Found before hosts are taken apart.
 pub const RESET: Area = Area {
@@ -35,6 +35,33 @@ pub const LEAVE: Area = Area {
         ),
         code("LEAVE004", Blocks, "etcd does not bear the loss of the member now, or cannot be asked."),
         code("LEAVE005", Blocks, "The host belongs to another cluster by now."),
+    ],
+};
+
+/// Found before nodes are worked on.
+pub const MAINT: Area = Area {
+    title: "Maintenance",
+    about: "Found before `kubewright node maintain` or `node reboot` begins. The pods of each node are judged as by `node drain`.",
+    sources: &["core/src/planner/maintain.rs"],
+    codes: &[
+        code(
+            "MAINT001",
+            NeedsConsent,
+            "The host has the only etcd: while it restarts no API server answers. Pods that run go on.",
+        ),
+        code("MAINT002", Blocks, "etcd does not bear that the host's member stops for a while, or cannot be asked."),
+        code(
+            "MAINT003",
+            Blocks,
+            "The host cannot be asked, belongs to another cluster, or whose it is cannot be read.",
+        ),
+        code("MAINT004", Blocks, "The host's packages are not of Debian or Ubuntu, and kubewright updates no others."),
+        code("MAINT005", Info, "Packages that the update leaves as they are."),
+        code(
+            "MAINT006",
+            Info,
+            "The script stands in the plan, which is kept on the control planes, and may run twice on a node after a crash.",
+        ),
     ],
 };
 

@@ -1,0 +1,282 @@
+//! Work on a node whose pods are elsewhere: what is written down before, what is done on the host, how it is proved back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use kubewright_core::drain::Pod;
+use kubewright_core::health::Condition;
+use kubewright_core::ids::HostName;
+use kubewright_core::maintenance::{Controller, Note, api_version, is_whole};
+use kubewright_core::plan::Step;
+use kubewright_core::spec::Role;
+use kubewright_manifests::layout::CRI_SOCKET;
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, sleep};
+
+use super::drain::look;
+use super::hands::Hands;
+use super::objects::{connected, within};
+use super::{Failure, Telling};
+use crate::host::files::{RemoteFile, put_files, read_files};
+use crate::playbooks;
+use crate::ports::{Host, HostError, KubeApi, ObjectRef, Script, quiet};
+
+/// How long the API may take to tell everything about one node.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The API has no word for "what I said before the restart is old": what it says is compared with the host, again after so
+/// long where they differ. A kubelet reports its pods within a second or two of their change.
+const COMPARE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Where kubelets keep their leases.
+const LEASES: &str = "kube-node-lease";
+
+/// Writes down what is whole, once: whoever comes again finds it.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn note(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let (host, spec) = hands.host(step).await?;
+    let path = path_of(hands, &spec.name);
+    if !read_files(host.as_ref(), &[&path]).await?.is_empty() {
+        telling("was written down before");
+        return Ok(());
+    }
+    let api = connected(hands).await?;
+    let world = look(api, &spec.name, hands.clock.now(), LOOK).await?;
+    let asked = Note::candidates(&world).into_iter().map(|controller| async move {
+        let whole = get(api, &controller).await?;
+        Ok::<_, Failure>(whole.then_some(controller))
+    });
+    let whole: BTreeSet<Controller> = try_join_all(asked).await?.into_iter().flatten().collect();
+    let note = Note::of(&world, whole);
+    let text = serde_json::to_vec(&note).map_err(|error| Failure::new(error.to_string()))?;
+    put_files(host.as_ref(), hands.fence, &[RemoteFile::plain(path, 0o600, text)]).await?;
+    let (whole, serve) = (note.workloads.len(), note.staying.len());
+    telling(&format!("whole: {whole} workloads; {serve} DaemonSets and static pods serve"));
+    Ok(())
+}
+
+async fn get(api: &dyn KubeApi, controller: &Controller) -> Result<bool, Failure> {
+    let Some(version) = api_version(&controller.kind) else { return Ok(false) };
+    let object = ObjectRef::namespaced(version, &controller.kind, &controller.namespace, &controller.name);
+    Ok(api.get(&object).await?.is_some_and(|object| is_whole(&object)))
+}
+
+fn path_of(hands: &Hands, node: &HostName) -> String {
+    format!("/var/lib/kubewright/ops/{}/{node}.note.json", hands.plan.operation)
+}
+
+/// What was written down.
+async fn noted(hands: &Hands, host: &dyn Host) -> Result<Note, Failure> {
+    let path = path_of(hands, host.name());
+    let found = read_files(host, &[&path]).await?;
+    let file = found.get(&path).ok_or_else(|| Failure::new(format!("{path} is gone from {}", host.name())))?;
+    serde_json::from_slice(file.contents.expose_secret())
+        .map_err(|error| Failure::new(format!("{path} on {} cannot be read: {error}", host.name())))
+}
+
+/// Waits until the volumes of pods that moved are detached.
+///
+/// # Errors
+/// [`Failure`] that names those that are not.
+pub async fn await_detached(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let node = hands.target(step)?.clone();
+    let condition = Condition::VolumesDetached { node: node.clone() };
+    let waited = connected(hands).await?.wait_until(&condition, within(step), telling).await;
+    waited.map_err(|error| {
+        let hint = format!("kubectl get volumeattachments; the kubelet of {node} and the storage's driver tell why");
+        Failure { hint: Some(hint), ..Failure::from(error) }
+    })
+}
+
+/// Brings packages up to date.
+///
+/// # Errors
+/// [`Failure`] with the package manager's own last lines.
+pub async fn update_packages(
+    hands: &Hands,
+    step: &Step,
+    attempt: u32,
+    held: &[String],
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
+    let (host, _) = hands.host(step).await?;
+    let script = Script::new("debian/update-packages.sh", playbooks::UPDATE_PACKAGES).value("HELD", held.join(" "));
+    hands.unit(host.as_ref(), step, attempt, &script, telling).await
+}
+
+/// Runs a script of the user's.
+///
+/// # Errors
+/// [`Failure`] with the script's own last lines.
+pub async fn run_script(
+    hands: &Hands,
+    step: &Step,
+    attempt: u32,
+    name: &str,
+    text: &str,
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
+    let (host, spec) = hands.host(step).await?;
+    let script = Script::new("common/run-script.sh", playbooks::RUN_SCRIPT)
+        .value("SCRIPT", text)
+        .value("SCRIPT_NAME", name)
+        .value("NODE_NAME", spec.name.as_str());
+    hands.unit(host.as_ref(), step, attempt, &script, telling).await
+}
+
+/// Proves that a node is back: in the boot that runs, with a lease that is renewed, with its staying pods served by
+/// containers that run.
+///
+/// # Errors
+/// [`Failure`] that says what is missing.
+pub async fn prove_returned(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let (host, spec) = hands.host(step).await?;
+    let node = &spec.name;
+    let deadline = Instant::now() + within(step);
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let note = noted(hands, host.as_ref()).await?;
+    let api = connected(hands).await?;
+
+    let running = running(host.as_ref(), deadline, telling).await?;
+    let booted = Condition::NodeBooted { node: node.clone(), boot_id: running.boot.clone() };
+    api.wait_until(&booted, left(), telling).await?;
+    // Read once the kubelet of this boot has spoken: from here on every renewal is its own.
+    let lease = lease(api, node).await?;
+    if spec.is(Role::ControlPlane) {
+        api.wait_until(&Condition::control_planes_ready(std::slice::from_ref(node)), left(), telling).await?;
+    }
+    let serving = serving(hands, host.as_ref(), &note, deadline, telling).await?;
+    let renewed = Condition::LeaseRenewed { node: node.clone(), after: lease };
+    api.wait_until(&renewed, left(), telling).await?;
+    let boot: String = running.boot.chars().take(8).collect();
+    telling(&format!("boot {boot}, kernel {}, lease renewed, Ready; {serving} staying pods serve", running.kernel));
+    Ok(())
+}
+
+/// What runs on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Running {
+    boot: String,
+    kernel: String,
+    containers: BTreeSet<String>,
+}
+
+impl Running {
+    fn parse(said: &str) -> Self {
+        let mut running = Self::default();
+        for (word, value) in said.lines().filter_map(|line| line.split_once(' ')) {
+            match word {
+                "boot" => value.clone_into(&mut running.boot),
+                "kernel" => value.clone_into(&mut running.kernel),
+                "container" => drop(running.containers.insert(value.to_owned())),
+                _ => {}
+            }
+        }
+        running
+    }
+
+    /// Whether the containers that the API tells of a pod run here.
+    fn has(&self, pod: &Pod) -> bool {
+        !pod.containers.is_empty() && pod.containers.iter().all(|id| self.containers.contains(id))
+    }
+}
+
+/// What runs on the host; a container runtime that is only starting is waited for.
+async fn running(host: &dyn Host, deadline: Instant, telling: Telling<'_>) -> Result<Running, Failure> {
+    let script = Script::new("common/returned.sh", playbooks::RETURNED).value("CRI_SOCKET", CRI_SOCKET);
+    let mut said = String::new();
+    loop {
+        let asked = host.run(&script, &mut quiet()).await.and_then(|output| output.success(host.name(), &script));
+        let why = match asked {
+            Ok(output) => return Ok(Running::parse(&output.stdout)),
+            Err(HostError::Failed { stderr, .. }) if Instant::now() < deadline => stderr.trim().to_owned(),
+            Err(HostError::Lost { reason, .. }) if Instant::now() < deadline => reason,
+            Err(error) => return Err(error.into()),
+        };
+        if why != said {
+            telling(&why);
+            said = why;
+        }
+        sleep(COMPARE_AGAIN).await;
+    }
+}
+
+async fn lease(api: &dyn KubeApi, node: &HostName) -> Result<Option<String>, Failure> {
+    let lease = api.get(&ObjectRef::namespaced("coordination.k8s.io/v1", "Lease", LEASES, node.as_str())).await?;
+    let renewed = lease.as_ref().and_then(|lease| lease.pointer("/spec/renewTime")?.as_str());
+    // As the watch tells it: one spelling of one moment.
+    Ok(renewed.map(|text| text.parse::<jiff::Timestamp>().map_or_else(|_| text.to_owned(), |at| at.to_string())))
+}
+
+/// Waits until the pods that stay serve, and their containers are those that run on the host; how many.
+///
+/// Right after a restart the API still says of them what was true before it.
+async fn serving(
+    hands: &Hands,
+    host: &dyn Host,
+    note: &Note,
+    deadline: Instant,
+    telling: Telling<'_>,
+) -> Result<usize, Failure> {
+    let node = host.name();
+    let api = connected(hands).await?;
+    let ready = Condition::StayingPodsReady { node: node.clone(), pods: note.staying.clone() };
+    let mut said = String::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        api.wait_until(&ready, left, telling).await?;
+        let world = look(api, node, hands.clock.now(), LOOK).await?;
+        let here = running(host, deadline, telling).await?;
+        let staying = world.pods.iter().filter(|(name, pod)| note.is_about(&world, name, pod));
+        let (well, stale): (Vec<_>, Vec<_>) = staying.partition(|(_, pod)| pod.is_ready() && here.has(pod));
+        let Some((name, _)) = stale.first() else { return Ok(well.len()) };
+        let why = format!("{name}: its containers do not run yet as the API tells them, {} such pods", stale.len());
+        if Instant::now() >= deadline {
+            return Err(Failure::new(format!("{node} is not proved back: {why}")));
+        }
+        if why != said {
+            telling(&why);
+            said = why;
+        }
+        sleep(COMPARE_AGAIN).await;
+    }
+}
+
+/// Waits until whoever was whole before is whole again.
+///
+/// # Errors
+/// [`Failure`] that names who is not.
+pub async fn await_workloads(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
+    let (host, _) = hands.host(step).await?;
+    let note = noted(hands, host.as_ref()).await?;
+    if note.workloads.is_empty() {
+        telling("none had pods there");
+        return Ok(());
+    }
+    let all = note.workloads.len();
+    let condition = Condition::WorkloadsWhole { workloads: note.workloads };
+    let waited = connected(hands).await?.wait_until(&condition, within(step), telling).await;
+    waited.map_err(|error| {
+        let hint = "no other node was begun; see why the pods do not come up, then resume".to_owned();
+        Failure { hint: Some(hint), ..Failure::from(error) }
+    })?;
+    telling(&format!("{all} workloads have all their pods"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_serves_only_with_containers_that_run() {
+        let running = Running::parse("boot b2\nkernel 6.1.0\ncontainer c1\ncontainer c2\n");
+        assert_eq!((running.boot.as_str(), running.kernel.as_str()), ("b2", "6.1.0"));
+        let pod = |ids: &[&str]| Pod { containers: ids.iter().map(|id| (*id).to_owned()).collect(), ..Pod::default() };
+        assert!(running.has(&pod(&["c1"])) && running.has(&pod(&["c2", "c1"])));
+        assert!(!running.has(&pod(&["c1", "old"])) && !running.has(&pod(&[])));
+    }
+}
