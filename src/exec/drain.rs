@@ -123,15 +123,15 @@ pub async fn empty(errand: Errand<'_>, telling: Telling<'_>) -> Result<(), Failu
     let Errand { api, node, operation, .. } = errand;
     // Again: a run that is taken up anew may find its cordon taken back.
     let cordoned = api.cordon(node, operation).await?;
+    // Before the first eviction: what comes from outside should find another way while the pods still serve.
+    api.exclude(node, operation).await?;
     let Err(mut failure) = Emptying::new(errand, telling).run().await else { return Ok(()) };
-    let undone = match cordoned {
-        Cordoned::Ours => api.uncordon(node, &Whose::Of(operation.clone())).await,
-        Cordoned::Of(_) | Cordoned::Foreign => Ok(Uncordoned::Kept),
-    };
+    let undone = api.uncordon(node, &Whose::Of(operation.clone())).await;
     let said = match &undone {
         Ok(Uncordoned::Done | Uncordoned::NotCordoned) => format!("our cordon of {node} is undone"),
         Ok(Uncordoned::Kept) => format!("{node} stays cordoned by whoever did it before us"),
-        Err(error) => format!("{node} is still cordoned by us: {error}"),
+        Err(error) if cordoned == Cordoned::Ours => format!("{node} is still cordoned by us: {error}"),
+        Err(error) => format!("{node} is still out of external load balancers by us: {error}"),
     };
     failure.undone = undone.is_ok();
     failure.text.push('\n');
@@ -172,6 +172,12 @@ pub async fn look(api: &dyn KubeApi, node: &HostName, now: Timestamp, within: Du
             let decision = decide(&world, &open, &Ledger::default());
             views.extend(peers(&world, &decision));
         }
+        world.served_alone = match api.served_alone(node).await {
+            Ok(services) => services,
+            // It is only for a warning; whoever may not list Services drains all the same.
+            Err(error) if error.fault == Fault::Forbidden => BTreeSet::new(),
+            Err(error) => return Err(error),
+        };
         Ok(())
     };
     match tokio::time::timeout(within, reading).await {

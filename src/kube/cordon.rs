@@ -13,6 +13,12 @@ use crate::ports::{Cordoned, Fault, KubeError, Uncordoned, Whose};
 /// The operation that cordoned the node.
 pub(super) const CORDONED_BY: &str = "kubewright.dev/cordoned-by";
 
+/// Keeps external load balancers away from a node.
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// The operation that put it there.
+const EXCLUDED_BY: &str = "kubewright.dev/excluded-by";
+
 /// Keeps new pods away.
 pub(super) async fn cordon(api: &ClusterApi, node: &HostName, operation: &OperationId) -> Result<Cordoned, KubeError> {
     change(api, node, "cordon", |seen| match (is_cordoned(seen), owner(seen)) {
@@ -24,21 +30,52 @@ pub(super) async fn cordon(api: &ClusterApi, node: &HostName, operation: &Operat
     .await
 }
 
-/// Lets pods come again.
-pub(super) async fn uncordon(api: &ClusterApi, node: &HostName, whose: &Whose) -> Result<Uncordoned, KubeError> {
-    change(api, node, "uncordon", |seen| {
-        let meant = match whose {
-            Whose::Of(operation) => owner(seen) == Some(operation.as_str()),
-            Whose::Kubewright => owner(seen).is_some(),
-            Whose::Anybody => true,
-        };
-        match (is_cordoned(seen), meant) {
-            (false, _) if owner(seen).is_none() || !meant => Step::Is(Uncordoned::NotCordoned),
-            // Somebody took the cordon and left our note.
-            (false, _) => Step::Make(patch(seen, Value::Null, Value::Null), Uncordoned::NotCordoned),
-            (true, true) => Step::Make(patch(seen, Value::Null, Value::Null), Uncordoned::Done),
-            (true, false) => Step::Is(Uncordoned::Kept),
+/// Takes a node out of external load balancers, whose controllers follow this label
+/// (kubernetes `ServiceNodeExclusion`, stable since 1.21). A label that is there already stays whose it is.
+pub(super) async fn exclude(api: &ClusterApi, node: &HostName, operation: &OperationId) -> Result<(), KubeError> {
+    change(api, node, "exclude", |seen| match label(seen) {
+        Some(_) => Step::Is(()),
+        None => {
+            let note = json!({ EXCLUDED_BY: operation });
+            let patch = json!({ "metadata": {
+                "labels": { EXCLUDED: "" }, "annotations": note, "resourceVersion": seen.metadata.resource_version,
+            } });
+            Step::Make(patch, ())
         }
+    })
+    .await
+}
+
+/// Lets pods come again, and load balancers where it was we that took the node out of them.
+pub(super) async fn uncordon(api: &ClusterApi, node: &HostName, whose: &Whose) -> Result<Uncordoned, KubeError> {
+    let meant = |by: Option<&str>| match whose {
+        Whose::Of(operation) => by == Some(operation.as_str()),
+        Whose::Kubewright => by.is_some(),
+        Whose::Anybody => true,
+    };
+    change(api, node, "uncordon", |seen| {
+        // A label of others is nobody's to take, whatever becomes of the cordon.
+        let excluded = annotation(seen, EXCLUDED_BY).filter(|by| meant(Some(by))).is_some();
+        let ours = meant(owner(seen));
+        let becomes = match (is_cordoned(seen), ours) {
+            (false, _) => Uncordoned::NotCordoned,
+            (true, true) => Uncordoned::Done,
+            (true, false) => Uncordoned::Kept,
+        };
+        // Somebody may have taken the cordon and left our note.
+        let take_cordon = ours && (is_cordoned(seen) || owner(seen).is_some());
+        if !take_cordon && !excluded {
+            return Step::Is(becomes);
+        }
+        let mut taken = match take_cordon {
+            true => patch(seen, Value::Null, Value::Null),
+            false => json!({ "metadata": { "annotations": {}, "resourceVersion": seen.metadata.resource_version } }),
+        };
+        if excluded {
+            taken["metadata"]["annotations"][EXCLUDED_BY] = Value::Null;
+            taken["metadata"]["labels"] = json!({ EXCLUDED: null });
+        }
+        Step::Make(taken, becomes)
     })
     .await
 }
@@ -95,5 +132,13 @@ pub(super) fn is_cordoned(node: &Node) -> bool {
 
 /// The operation that cordoned it, if one of ours did.
 pub(super) fn owner(node: &Node) -> Option<&str> {
-    node.metadata.annotations.as_ref()?.get(CORDONED_BY).map(String::as_str)
+    annotation(node, CORDONED_BY)
+}
+
+fn annotation<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    node.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+fn label(node: &Node) -> Option<&str> {
+    node.metadata.labels.as_ref()?.get(EXCLUDED).map(String::as_str)
 }

@@ -19,10 +19,11 @@ mod node;
 mod observe;
 mod ready;
 mod resource;
+mod service;
 mod watch;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,14 @@ impl Workloads for ClusterApi {
 
     async fn cordon(&self, node: &HostName, operation: &OperationId) -> Result<Cordoned, KubeError> {
         cordon::cordon(self, node, operation).await
+    }
+
+    async fn served_alone(&self, node: &HostName) -> Result<BTreeSet<Name>, KubeError> {
+        service::served_alone(self, node).await
+    }
+
+    async fn exclude(&self, node: &HostName, operation: &OperationId) -> Result<(), KubeError> {
+        cordon::exclude(self, node, operation).await
     }
 
     async fn uncordon(&self, node: &HostName, whose: &Whose) -> Result<Uncordoned, KubeError> {

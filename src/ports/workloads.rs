@@ -1,5 +1,7 @@
 //! What emptying a node asks of a cluster's API, in the plain data of [`kubewright_core::drain`].
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use kubewright_core::drain::{Name, News, Outcome, Permission, View};
@@ -28,6 +30,19 @@ pub trait Workloads: Send + Sync {
     /// # Errors
     /// [`KubeError`]; [`super::Fault::NotFound`] where there is no such node.
     async fn cordon(&self, node: &HostName, operation: &OperationId) -> Result<Cordoned, KubeError>;
+
+    /// Services with `externalTrafficPolicy: Local` whose serving endpoints are all on that node.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    async fn served_alone(&self, node: &HostName) -> Result<BTreeSet<Name>, KubeError>;
+
+    /// Takes a node out of external load balancers, and writes down for which operation; [`Workloads::uncordon`] gives it
+    /// back with that operation's cordon.
+    ///
+    /// # Errors
+    /// [`KubeError`]; [`super::Fault::NotFound`] where there is no such node.
+    async fn exclude(&self, node: &HostName, operation: &OperationId) -> Result<(), KubeError>;
 
     /// Lets pods come again, where the cordon is one of those meant.
     ///

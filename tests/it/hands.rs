@@ -106,6 +106,14 @@ impl Workloads for Agreeable {
         Ok(Cordoned::Ours)
     }
 
+    async fn served_alone(&self, _: &HostName) -> Result<BTreeSet<Name>, KubeError> {
+        Ok(BTreeSet::new())
+    }
+
+    async fn exclude(&self, _: &HostName, _: &OperationId) -> Result<(), KubeError> {
+        Ok(())
+    }
+
     async fn uncordon(&self, _: &HostName, _: &Whose) -> Result<Uncordoned, KubeError> {
         Ok(Uncordoned::Done)
     }

@@ -183,6 +183,7 @@ impl Stage {
             let mut once: Vec<(String, u32)> = nodes.iter().map(|node| (node.clone(), 1)).collect();
             once.sort();
             assert_eq!(restarted, once, "{what}");
+            assert!(state.excluded.is_empty(), "{what}: {:?}", state.excluded);
             let ours = state.nodes.values().filter(|node| node.cordoned_by.is_some()).count();
             assert_eq!(ours, 0, "{what}");
             assert!(
@@ -317,6 +318,7 @@ async fn a_cordon_of_others_stays() {
     assert_eq!(stage.process(None).await, Ok(End::Finished));
     stage.cluster.seen(|state| {
         assert_eq!((state.nodes["w1"].schedulable, &state.nodes["w1"].cordoned_by), (false, &None));
+        assert!(state.excluded.is_empty());
         assert_eq!(state.restarts.get("w1"), Some(&1));
     });
 }

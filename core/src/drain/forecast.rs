@@ -84,6 +84,7 @@ pub fn forecast(world: &World, policy: &Policy, denied: &[Permission]) -> Foreca
     ahead.consents(&moves);
     ahead.budgets(&moves);
     ahead.nowhere(&moves);
+    ahead.local_traffic();
     ahead.cordon();
     ahead.time(&moves);
     ahead.forecast
@@ -260,6 +261,22 @@ impl<'a> Ahead<'a> {
         );
         let hint = "they would be Pending until a node takes them".to_owned();
         self.tell(Severity::NeedsConsent, "DRAIN007", text, Some(hint));
+    }
+
+    /// Traffic from outside that only this node's pods take.
+    fn local_traffic(&mut self) {
+        let alone: Vec<&Name> = self.world.served_alone.iter().collect();
+        if alone.is_empty() {
+            return;
+        }
+        let text = format!(
+            "{} with externalTrafficPolicy Local and no endpoint elsewhere: {}; from outside nothing answers until their pods \
+             serve on other nodes",
+            count(alone.len(), "Service"),
+            named(alone.into_iter())
+        );
+        let hint = "run a second replica on another node first".to_owned();
+        self.tell(Severity::Warns, "DRAIN015", text, Some(hint));
     }
 
     fn cordon(&mut self) {

@@ -508,3 +508,17 @@ fn in_step_with_the_news_no_eviction_is_refused() {
     }
     assert_eq!((model.evictions, model.refused), (8, 0));
 }
+
+#[test]
+fn services_that_only_this_node_serves_are_named() {
+    let mut world = World::new("w1", noon());
+    assert!(forecast(&world, &Policy::default(), &[]).findings.is_empty());
+    world.served_alone.insert(Name::new("shop", "front"));
+    let ahead = forecast(&world, &Policy::default(), &[]);
+    assert_eq!(ahead.findings.len(), 1, "{:#?}", ahead.findings);
+    assert_eq!(
+        (ahead.findings[0].code.as_str(), ahead.findings[0].severity),
+        ("DRAIN015", crate::finding::Severity::Warns)
+    );
+    assert!(ahead.findings[0].text.contains("shop/front"), "{}", ahead.findings[0].text);
+}

@@ -227,6 +227,8 @@ pub struct World {
     pub budgets: BTreeMap<Name, Budget>,
     /// For budgets that were looked at closely: every pod they count.
     pub peers: BTreeMap<Name, BTreeMap<Name, Pod>>,
+    /// Services with `externalTrafficPolicy: Local` whose serving endpoints are all on the node, when it was looked at.
+    pub served_alone: BTreeSet<Name>,
     /// Views that were listed whole at least once since [`World::forget`].
     listed: BTreeSet<View>,
 }
@@ -241,6 +243,7 @@ impl World {
             pods: BTreeMap::new(),
             budgets: BTreeMap::new(),
             peers: BTreeMap::new(),
+            served_alone: BTreeSet::new(),
             listed: BTreeSet::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! A cluster in memory: an API server that evicts by Kubernetes' rules, a disruption controller, a scheduler with one other
 //! node, kubelets that take their time. Time is tokio's, so a test with paused time passes hours at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub struct State {
     pub leases: BTreeMap<String, u64>,
     /// Pods that each application wants.
     pub wanted: BTreeMap<String, u32>,
+    /// Nodes that were taken out of load balancers, and by which operation.
+    pub excluded: BTreeMap<String, String>,
     /// How often each node was restarted.
     pub restarts: BTreeMap<String, u32>,
     version: u64,
@@ -525,17 +527,32 @@ impl Workloads for Cluster {
         })
     }
 
+    async fn served_alone(&self, _: &HostName) -> Result<BTreeSet<Name>, KubeError> {
+        Ok(BTreeSet::new())
+    }
+
+    async fn exclude(&self, node: &HostName, operation: &OperationId) -> Result<(), KubeError> {
+        self.change(|state| {
+            state.excluded.entry(node.to_string()).or_insert_with(|| operation.to_string());
+        });
+        Ok(())
+    }
+
     async fn uncordon(&self, node: &HostName, whose: &Whose) -> Result<Uncordoned, KubeError> {
         if let Some(error) = self.silence() {
             return Err(error);
         }
         self.change(|state| {
             let seen = state.nodes.get_mut(node.as_str()).unwrap();
-            let meant = match whose {
-                Whose::Of(operation) => seen.cordoned_by.as_deref() == Some(operation.as_str()),
-                Whose::Kubewright => seen.cordoned_by.is_some(),
+            let is_meant = |by: Option<&str>| match whose {
+                Whose::Of(operation) => by == Some(operation.as_str()),
+                Whose::Kubewright => by.is_some(),
                 Whose::Anybody => true,
             };
+            if is_meant(state.excluded.get(node.as_str()).map(String::as_str)) {
+                state.excluded.remove(node.as_str());
+            }
+            let meant = is_meant(seen.cordoned_by.as_deref());
             if seen.schedulable {
                 return Ok(Uncordoned::NotCordoned);
             }

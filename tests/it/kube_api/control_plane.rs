@@ -170,6 +170,11 @@ impl ControlPlane {
 
     /// Starts controller manager and scheduler against cp2.
     pub fn start_controllers(&mut self) {
+        self.start_controllers_with(&[]);
+    }
+
+    /// The same with further flags for both.
+    pub fn start_controllers_with(&mut self, more: &[(&str, &str)]) {
         let kubernetes = self.folder.path().join("cp2/etc/kubernetes");
         let key = path_text(&kubernetes.join("pki/sa.key"));
         // Each controller acts with the rights of its own service account, as in kubeadm's clusters.
@@ -187,7 +192,7 @@ impl ControlPlane {
             let kubeconfig = path_text(&kubernetes.join(format!("{}.conf", program.trim_start_matches("kube-"))));
             let port = free_port(Ipv4Addr::LOCALHOST).to_string();
             let common = [("kubeconfig", kubeconfig.as_str()), ("secure-port", &port), ("bind-address", "127.0.0.1")];
-            let arguments = flags(&[common.as_slice(), arguments].concat());
+            let arguments = flags(&[common.as_slice(), arguments, more].concat());
             let log = self.folder.path().join(format!("{program}.log"));
             self.others.push(Background::start(&self.programs.join(program), arguments, &log).unwrap());
         }

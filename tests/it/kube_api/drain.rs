@@ -119,8 +119,17 @@ async fn cordons(api: &ClusterApi) {
     assert_eq!(api.cordon(&w1, &operation()).await.unwrap(), Cordoned::Ours);
     assert_eq!(api.cordon(&w1, &operation()).await.unwrap(), Cordoned::Ours);
     assert_eq!(api.cordon(&w1, &other).await.unwrap(), Cordoned::Of(operation()));
-    assert_eq!(api.uncordon(&w1, &Whose::Of(other)).await.unwrap(), Uncordoned::Kept);
+    let excluded = async || {
+        let node = api.get(&ObjectRef::cluster_wide("v1", "Node", "w1")).await.unwrap().unwrap();
+        !node["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"].is_null()
+    };
+    api.exclude(&w1, &operation()).await.unwrap();
+    api.exclude(&w1, &other).await.unwrap();
+    assert!(excluded().await);
+    assert_eq!(api.uncordon(&w1, &Whose::Of(other.clone())).await.unwrap(), Uncordoned::Kept);
+    assert!(excluded().await, "it is not the other operation's to give back");
     assert_eq!(api.uncordon(&w1, &Whose::Of(operation())).await.unwrap(), Uncordoned::Done);
+    assert!(!excluded().await);
     assert_eq!(api.uncordon(&w1, &Whose::Kubewright).await.unwrap(), Uncordoned::NotCordoned);
     let node = api.get(&ObjectRef::cluster_wide("v1", "Node", "w1")).await.unwrap().unwrap();
     assert!(node["metadata"]["annotations"]["kubewright.dev/cordoned-by"].is_null(), "{node}");

@@ -51,6 +51,11 @@ pub const DRAIN: Area = Area {
         code("DRAIN012", Info, "Pods that stay: of DaemonSets, static ones, finished ones."),
         code("DRAIN013", NeedsConsent, "The node's cordon is not ours; taking it needs a yes."),
         code("DRAIN014", Blocks, "The cluster has no node of that name."),
+        code(
+            "DRAIN015",
+            Warns,
+            "Services with `externalTrafficPolicy: Local` have no endpoint but on this node: from outside nothing answers until their pods serve elsewhere.",
+        ),
         code("PDB001", NeedsConsent, "A budget wants every pod there should be: it can never allow an eviction."),
         code("PDB002", NeedsConsent, "A budget wants the only replica there is: it can never allow an eviction."),
         code("PDB003", NeedsConsent, "More than one budget counts a pod: the API server evicts no such pod."),
