@@ -24,6 +24,9 @@ pub const UNIT_WRAPPER: &str = include_str!("../playbooks/common/unit-wrapper.sh
 /// Tells what is known of a unit.
 pub const UNIT_STATE: &str = include_str!("../playbooks/common/unit-state.sh");
 
+/// The end of what etcd's container logged.
+pub const ETCD_LOGS: &str = include_str!("../playbooks/common/etcd-logs.sh");
+
 /// Tells everything that [`kubewright_core::facts::HostFacts`] holds.
 pub const FACTS: &str = concat!(
     include_str!("../playbooks/common/facts/say.sh"),

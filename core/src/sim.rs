@@ -62,6 +62,10 @@ pub struct World {
     pub voters: BTreeSet<HostName>,
     /// etcd's members without.
     pub learners: BTreeSet<HostName>,
+    /// Who leads etcd, where that was seen or done.
+    pub leader: Option<HostName>,
+    /// Members whose databases have given back what was free.
+    pub defragmented: BTreeSet<HostName>,
     /// A majority of the members once ran: from here on losing it is a violation.
     formed: bool,
     /// The plan is to take the whole cluster apart, so that there is nothing to lose.
@@ -83,6 +87,8 @@ impl World {
             // A static initial cluster: all of them have a vote before any of them runs.
             voters: spec.with_role(Role::Etcd).map(|host| host.name.clone()).collect(),
             learners: BTreeSet::new(),
+            leader: None,
+            defragmented: BTreeSet::new(),
             formed: false,
             dissolving: false,
         }
@@ -152,10 +158,12 @@ impl World {
 
     /// Whether etcd has a majority, and with it the API an answer.
     pub fn api_answers(&self) -> bool {
-        let runs = |host: &&HostName| {
-            self.machines.get(*host).is_some_and(|machine| machine.kubelet && machine.etcd_data.is_some())
-        };
-        quorum::has_quorum(self.voters.len(), self.voters.iter().filter(runs).count())
+        quorum::has_quorum(self.voters.len(), self.voters.iter().filter(|host| self.runs(host)).count())
+    }
+
+    /// Whether a host's etcd runs.
+    fn runs(&self, host: &HostName) -> bool {
+        self.machines.get(host).is_some_and(|machine| machine.kubelet && machine.etcd_data.is_some())
     }
 
     /// Never lose quorum, never delete etcd data; budgets and skew have nothing to break here.

@@ -15,7 +15,9 @@ use tokio::sync::OnceCell;
 use super::cancel::Cancel;
 use super::keys::Keys;
 use super::mirror::MirrorSender;
-use super::{Effects, Failure, Telling, Verdict, drain, files, keys, members, objects, prepare, reset, settle, start};
+use super::{
+    Effects, Failure, Telling, Verdict, drain, files, keys, members, objects, prepare, reset, settle, start, upkeep,
+};
 use crate::etcd::EtcdCluster;
 use crate::facts::{Questions, gather};
 use crate::host::unit::{UnitEnd, UnitName, UnitResult, UnitState, run_unit, unit_state};
@@ -269,6 +271,10 @@ impl Effects for Hands {
             StepKind::StartEtcdMember => start::etcd_member(self, step, attempt, telling).await,
             StepKind::PromoteEtcdMember => members::promote(self, step, telling).await,
             StepKind::RemoveEtcdMember => members::remove(self, step, telling).await,
+            StepKind::MoveEtcdLeader => upkeep::lead(self.etcd().await?, self.target(step)?, telling).await,
+            StepKind::DefragmentEtcd => upkeep::defragment(self.etcd().await?, self.target(step)?, telling).await,
+            StepKind::CompactEtcd { revision } => upkeep::compact(self.etcd().await?, *revision, telling).await,
+            StepKind::DisarmEtcd => upkeep::disarm(self.etcd().await?, telling).await,
             StepKind::ResetHost { keep_prepared, delete_etcd_data } => {
                 reset::host(self, step, attempt, *keep_prepared, *delete_etcd_data, telling).await
             }

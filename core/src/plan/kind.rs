@@ -45,6 +45,18 @@ pub enum StepKind {
     PromoteEtcdMember,
     /// Take a member out of etcd; its leadership moves away before.
     RemoveEtcdMember,
+    /// Let the member of this host lead.
+    MoveEtcdLeader,
+    /// Give what is free in the database of this host's member back to the disk; its leadership moves away before. It answers nobody
+    /// meanwhile.
+    DefragmentEtcd,
+    /// Forget the history of all keys before this revision.
+    CompactEtcd {
+        /// The newest when it was planned.
+        revision: i64,
+    },
+    /// Take alarms back; who raised them raises them again where their cause is still there.
+    DisarmEtcd,
     /// Take off a host what kubewright put on it; etcd's data moves aside.
     #[serde(rename_all = "camelCase")]
     ResetHost {
@@ -311,6 +323,8 @@ pub enum Phase {
     Join,
     /// Hosts and members out.
     Leave,
+    /// etcd's databases, history, alarms, leader.
+    Maintain,
     /// Promises checked, records written.
     Prove,
 }
@@ -325,6 +339,7 @@ impl fmt::Display for Phase {
             Self::Objects => "objects",
             Self::Join => "join",
             Self::Leave => "leave",
+            Self::Maintain => "maintain",
             Self::Prove => "prove",
         })
     }
@@ -347,6 +362,10 @@ impl StepKind {
             Self::StartEtcdMember => "etcd",
             Self::PromoteEtcdMember => "promote",
             Self::RemoveEtcdMember => "unmember",
+            Self::MoveEtcdLeader => "lead",
+            Self::DefragmentEtcd => "defragment",
+            Self::CompactEtcd { .. } => "compact",
+            Self::DisarmEtcd => "disarm",
             Self::ResetHost { .. } => "reset",
             Self::DeleteNode => "delete",
             Self::Prove { .. } => "prove",
@@ -365,6 +384,9 @@ impl StepKind {
             Self::PlaceFiles { .. } | Self::StartControlPlane => Phase::Start,
             Self::AddEtcdMember { .. } | Self::StartEtcdMember | Self::PromoteEtcdMember => Phase::Start,
             Self::RemoveEtcdMember | Self::ResetHost { .. } => Phase::Leave,
+            Self::MoveEtcdLeader | Self::DefragmentEtcd | Self::CompactEtcd { .. } | Self::DisarmEtcd => {
+                Phase::Maintain
+            }
             Self::ApplyObjects { .. } => Phase::Objects,
             Self::StartWorker | Self::MarkNode | Self::DeleteNode => Phase::Join,
             Self::Prove { .. } | Self::Settle { .. } => Phase::Prove,

@@ -6,6 +6,7 @@ mod converge;
 mod difference;
 mod drain;
 mod join;
+mod maintain;
 mod preflight;
 mod remove;
 mod reset;
@@ -26,6 +27,7 @@ use crate::plan::{FileSet, Plan, Preparation};
 use crate::spec::Spec;
 
 pub use drain::{Choices, NodeInput, cordon, drain, foresee, uncordon};
+pub use maintain::{Maintaining, maintain};
 pub use remove::{Removal, remove};
 pub use reset::Reset;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::estimate::{longest, typical};
 use crate::ids::OperationId;
-use crate::intent::Intent;
+use crate::intent::{EtcdWork, Intent};
 use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
 use crate::spec::{CniName, Role, Spec};
 
@@ -75,6 +75,12 @@ pub fn outcome(plan: &Plan) -> String {
         Intent::Cordon { node } => format!("{node} takes no new pods"),
         Intent::Uncordon { node } => format!("{node} takes new pods"),
         Intent::Drain { node } => format!("the pods of {node} have moved away"),
+        Intent::MaintainEtcd { work } => match work {
+            EtcdWork::MoveLeader { .. } => "etcd has another leader".to_owned(),
+            EtcdWork::Defragment { .. } => "etcd's databases have given back what was free".to_owned(),
+            EtcdWork::Compact => "etcd has forgotten its history".to_owned(),
+            EtcdWork::Disarm => "etcd's alarms are taken back".to_owned(),
+        },
     }
 }
 
@@ -88,6 +94,12 @@ pub fn headline(plan: &Plan) -> String {
         Intent::Cordon { ref node } => format!("keep new pods away from {node}"),
         Intent::Uncordon { ref node } => format!("let pods come to {node} again"),
         Intent::Drain { ref node } => format!("move the pods of {node} away"),
+        Intent::MaintainEtcd { ref work } => match work {
+            EtcdWork::MoveLeader { .. } => "let another member of etcd lead".to_owned(),
+            EtcdWork::Defragment { .. } => "defragment etcd's databases, one after the other".to_owned(),
+            EtcdWork::Compact => "have etcd forget its history".to_owned(),
+            EtcdWork::Disarm => "take etcd's alarms back".to_owned(),
+        },
     }
 }
 
@@ -101,6 +113,12 @@ pub fn short(plan: &Plan) -> String {
         Intent::Cordon { ref node } => format!("cordon {node}"),
         Intent::Uncordon { ref node } => format!("uncordon {node}"),
         Intent::Drain { ref node } => format!("drain {node}"),
+        Intent::MaintainEtcd { ref work } => match work {
+            EtcdWork::MoveLeader { .. } => "move leader".to_owned(),
+            EtcdWork::Defragment { .. } => "defragment".to_owned(),
+            EtcdWork::Compact => "compact".to_owned(),
+            EtcdWork::Disarm => "disarm".to_owned(),
+        },
     }
 }
 
@@ -148,6 +166,7 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
         Phase::Objects => objects(plan, &steps),
         Phase::Join => join(&steps),
         Phase::Leave => leave(&steps),
+        Phase::Maintain => maintain(&steps),
         Phase::Prove => prove(&steps),
     };
     PhaseLine { phase, targets, description, steps: steps.len() }
@@ -246,6 +265,16 @@ fn leave(steps: &[&Step]) -> String {
     some(&mut parts, number(|kind| *kind == StepKind::RemoveEtcdMember), "etcd member");
     some(&mut parts, number(|kind| matches!(kind, StepKind::ResetHost { .. })), "host");
     some(&mut parts, number(|kind| *kind == StepKind::DeleteNode), "node");
+    parts.join(", ")
+}
+
+fn maintain(steps: &[&Step]) -> String {
+    let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
+    let mut parts = Vec::new();
+    some(&mut parts, number(|kind| *kind == StepKind::DefragmentEtcd), "database");
+    some(&mut parts, number(|kind| *kind == StepKind::MoveEtcdLeader), "hand-over of leadership");
+    some(&mut parts, number(|kind| matches!(kind, StepKind::CompactEtcd { .. })), "compaction");
+    some(&mut parts, number(|kind| *kind == StepKind::DisarmEtcd), "taking back of alarms");
     parts.join(", ")
 }
 

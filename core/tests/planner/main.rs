@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod converge;
+mod maintain;
 mod remove;
 mod reset;
 mod setting;
