@@ -10,7 +10,7 @@ XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size bench-verify
+.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size bench-verify bench-etcd
 
 help: ## What can be done here
 	@echo 'make TARGET, where TARGET is one of'
@@ -56,6 +56,9 @@ bench-bootstrap: packages build ## A cluster by kubewright and by the real kubea
 
 bench-verify: ## Verifying a snapshot of 1 GB against a plain SHA-256 of it: time, memory -> target/bench/verify.json
 	@$(CARGO) run --quiet --release --locked --package kubewright-bench -- verify
+
+bench-etcd: ## A proved snapshot of 1 GB against etcdctl's save of it: time, memory -> target/bench/etcd.json
+	@$(CARGO) run --quiet --release --locked --package kubewright-bench -- etcd
 
 bench-size: build ## Size of the released binary and how fast it starts -> target/bench/size.json
 	@$(XTASK) bench size

@@ -1,6 +1,7 @@
 //! kubewright: builds Kubernetes clusters over SSH. `main.rs` is the program, this is its parts, so that tests can
 //! take them one by one. ARCHITECTURE.md says who may use whom.
 
+pub mod backup;
 pub mod cli;
 pub mod digests;
 pub mod error;

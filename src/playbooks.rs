@@ -32,6 +32,8 @@ pub const RUN_SCRIPT: &str = include_str!("../playbooks/common/run-script.sh");
 
 /// Tells which boot, kernel and containers run.
 pub const RETURNED: &str = include_str!("../playbooks/common/returned.sh");
+/// The end of what etcd's container logged.
+pub const ETCD_LOGS: &str = include_str!("../playbooks/common/etcd-logs.sh");
 
 /// Tells everything that [`kubewright_core::facts::HostFacts`] holds.
 pub const FACTS: &str = concat!(

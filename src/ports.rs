@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use kubewright_core::ids::HostName;
 use secrecy::SecretString;
 
-pub use self::etcd::{Added, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList};
+pub use self::etcd::{Added, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList, SnapshotStream};
 pub use self::kube::{Applied, ConnectionFault, Fault, KubeApi, KubeError, ObjectRef, Patched, Readiness};
 pub use self::workloads::{Cordoned, Uncordoned, Whose, Workloads};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use kubewright_bench::etcd;
 use kubewright_bench::fanout::{self, Setting};
 use kubewright_bench::verify;
 use xtask::bench;
@@ -44,6 +45,18 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// What our snapshot of an etcd takes beside that of etcdctl
+    Etcd {
+        /// How large its database is to be
+        #[arg(long, default_value_t = 1000)]
+        megabytes: u64,
+        /// Runs of each
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// A part of `etcd` in a process of its own
+    #[command(hide = true)]
+    EtcdPart { home: PathBuf },
     /// A part of `verify` in a process of its own
     #[command(hide = true)]
     VerifyPart { what: String, file: PathBuf },
@@ -72,21 +85,27 @@ fn run(what: What) -> Result<()> {
             bench::publish("fanout", &fanout::measure(&setting, &std::env::current_exe()?)?).map(drop)
         }
         What::Verify { megabytes, rounds } => {
-            let program = std::env::current_exe()?;
-            let part = |what: &str, file: &Path| {
-                let output =
-                    Command::new(&program).args(["verify-part", what]).arg(file).stderr(Stdio::inherit()).output()?;
-                ensure!(output.status.success(), "a part of the measurement ended with {}", output.status);
-                Ok(serde_json::from_slice(&output.stdout)?)
-            };
+            let part = |what: &str, file: &Path| apart(&["verify-part", what], file);
             bench::publish("verify", &verify::measure(megabytes, rounds, part)?).map(drop)
         }
         What::VerifyPart { what, file } => tell(&verify::one(&what, &file)?),
+        What::Etcd { megabytes, rounds } => {
+            let part = |home: &Path| apart(&["etcd-part"], home);
+            bench::publish("etcd", &etcd::measure(megabytes, rounds, part)?).map(drop)
+        }
+        What::EtcdPart { home } => tell(&etcd::one(&home)?),
         What::FanoutFakes { hosts, delay, rounds } => {
             tell(&threads()?.block_on(fanout::fakes::measure(hosts, Duration::from_millis(delay), rounds))?)
         }
         What::FanoutSshds { spec, rounds } => tell(&threads()?.block_on(fanout::sshds::measure(&spec, rounds))?),
     }
+}
+
+/// A part in a process of its own, whose memory is then its own.
+fn apart<T: serde::de::DeserializeOwned>(words: &[&str], path: &Path) -> Result<T> {
+    let output = Command::new(std::env::current_exe()?).args(words).arg(path).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "a part of the measurement ended with {}", output.status);
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// As many threads as the program itself works with.

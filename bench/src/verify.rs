@@ -115,27 +115,36 @@ fn write(file: &Path, folder: &Path, megabytes: u64) -> Result<()> {
     let (_server, url) = start(&folder.join("data"))?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let mut client = connect(&url).await?;
-        let mut value = vec![0; VALUE];
-        let mut random = 0x2545_f491_4f6c_dd1d_u64;
-        for first in (0..megabytes * 1_000_000 / (VALUE as u64 + 100)).step_by(AT_ONCE as usize) {
-            let put = |number: u64| {
-                for chunk in value.chunks_mut(8) {
-                    random ^= random << 13;
-                    random ^= random >> 7;
-                    random ^= random << 17;
-                    chunk.copy_from_slice(random.to_le_bytes().get(..chunk.len()).unwrap_or_default());
-                }
-                let key = format!("/registry/pods/namespace-{}/a-pod-of-a-usual-name-{number}", number % 50);
-                TxnOp::put(key, [b"k8s\0", value.as_slice()].concat(), None)
-            };
-            client.txn(Txn::new().and_then((first..first + AT_ONCE).map(put).collect::<Vec<_>>())).await?;
-        }
+        fill(&mut client, megabytes).await?;
         let (mut stream, mut target) = (client.snapshot().await?, File::create(file)?);
         while let Some(piece) = stream.message().await? {
             target.write_all(piece.blob())?;
         }
         Ok(())
     })
+}
+
+/// So many megabytes of values that no compression shrinks.
+///
+/// # Errors
+/// etcd does not take them.
+pub async fn fill(client: &mut Client, megabytes: u64) -> Result<()> {
+    let mut value = vec![0; VALUE];
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for first in (0..megabytes * 1_000_000 / (VALUE as u64 + 100)).step_by(AT_ONCE as usize) {
+        let put = |number: u64| {
+            for chunk in value.chunks_mut(8) {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                chunk.copy_from_slice(random.to_le_bytes().get(..chunk.len()).unwrap_or_default());
+            }
+            let key = format!("/registry/pods/namespace-{}/a-pod-of-a-usual-name-{number}", number % 50);
+            TxnOp::put(key, [b"k8s\0", value.as_slice()].concat(), None)
+        };
+        client.txn(Txn::new().and_then((first..first + AT_ONCE).map(put).collect::<Vec<_>>())).await?;
+    }
+    Ok(())
 }
 
 fn start(data: &Path) -> Result<(Background, String)> {

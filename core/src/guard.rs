@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::etcd::EtcdFacts;
+use crate::facts::etcd::{AlarmKind, EtcdFacts};
 use crate::facts::{Fact, Facts, HostFacts, HostRecord, Membership};
 use crate::ids::{HostName, OperationId};
-use crate::quorum::{Change, Machine, Reason, decide};
+use crate::quorum::{Change, Machine, Obstacle, Reason, decide};
 
 /// A condition as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,18 @@ pub enum MemberChange {
         /// Whether the user agreed that nothing is decided meanwhile, because it is the only voter.
         outage: bool,
     },
+    /// The member of a host answers nobody for a while, as during a defragmentation.
+    Pause {
+        /// Which host.
+        host: HostName,
+        /// Whether somebody agreed that nothing is written meanwhile: one or two members cannot spare any.
+        standstill: bool,
+    },
+    /// Let the member of a host lead.
+    Lead {
+        /// Which host.
+        host: HostName,
+    },
 }
 
 impl MemberChange {
@@ -89,12 +101,28 @@ impl MemberChange {
                 let machine = if *gone { Machine::DeclaredGone } else { Machine::AsSeen };
                 facts.member_on(host).map(|member| Change::Remove { member: member.id, machine })
             }
-            Self::Stop { host, .. } => facts.member_on(host).map(|member| Change::Stop { member: member.id }),
+            Self::Stop { host, .. } | Self::Pause { host, .. } => {
+                facts.member_on(host).map(|member| Change::Stop { member: member.id })
+            }
+            Self::Lead { host } => facts.member_on(host).map(|member| Change::MoveLeader { to: member.id }),
         }
     }
 
-    fn is_outage_agreed(&self) -> bool {
-        matches!(self, Self::Stop { outage: true, .. })
+    /// Whether an obstacle is none to this change.
+    fn passes(&self, obstacle: &Obstacle, facts: &EtcdFacts) -> bool {
+        match (self, obstacle.reason) {
+            // Leadership is moved away as part of it, or by a step before.
+            (Self::Remove { .. } | Self::Pause { .. } | Self::Stop { .. }, Reason::Leads) => true,
+            (Self::Stop { outage, .. }, Reason::LastVoter) => *outage,
+            (Self::Pause { standstill, .. }, Reason::LastVoter | Reason::LosesQuorum) => {
+                *standstill && facts.voters().count() <= 2
+            }
+            // A full database is what a pause is good against.
+            (Self::Pause { .. } | Self::Lead { .. }, Reason::Alarm) => {
+                facts.alarms.iter().all(|alarm| alarm.kind == AlarmKind::NoSpace)
+            }
+            _ => false,
+        }
     }
 
     /// Whether etcd bears it.
@@ -107,9 +135,7 @@ impl MemberChange {
         let obstacles: Vec<String> = verdict
             .obstacles()
             .iter()
-            // Leadership is moved away as part of the removal, or by a step before the stop.
-            .filter(|obstacle| obstacle.reason != Reason::Leads)
-            .filter(|obstacle| obstacle.reason != Reason::LastVoter || !self.is_outage_agreed())
+            .filter(|obstacle| !self.passes(obstacle, facts))
             .map(ToString::to_string)
             .collect();
         if obstacles.is_empty() { Ok(()) } else { Err(format!("etcd does not bear it now: {}", obstacles.join("; "))) }

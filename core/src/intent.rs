@@ -43,17 +43,42 @@ pub enum Intent {
         /// What is done on each, in a few words: `OS packages, reboot`.
         work: String,
     },
+    /// Work on etcd; who is a member stays.
+    MaintainEtcd {
+        /// What.
+        work: EtcdWork,
+    },
+}
+
+/// Work on etcd that changes none of its members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum EtcdWork {
+    /// Let another member lead.
+    MoveLeader {
+        /// On which host; whoever is best where none is named.
+        to: Option<HostName>,
+    },
+    /// Give what is free in databases back to the disks.
+    Defragment {
+        /// Of the members on these hosts; of all where none is named.
+        hosts: Vec<HostName>,
+    },
+    /// Forget all history but the newest.
+    Compact,
+    /// Take alarms back whose cause is gone.
+    Disarm,
 }
 
 impl Intent {
     /// The node that it is about, where it is about one.
     pub fn node(&self) -> Option<&HostName> {
         match self {
-            Self::Bootstrap | Self::Converge | Self::Reset { .. } => None,
             Self::Maintain { nodes, .. } => match nodes.as_slice() {
                 [node] => Some(node),
                 _ => None,
             },
+            Self::Bootstrap | Self::Converge | Self::Reset { .. } | Self::MaintainEtcd { .. } => None,
             Self::RemoveNode { node } | Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => {
                 Some(node)
             }

@@ -5,6 +5,7 @@
 //! Nothing here reads a file, a clock, a socket or a random number: the crate's `Cargo.toml` lacks the means.
 
 pub mod drain;
+pub mod etcd;
 pub mod facts;
 pub mod finding;
 pub mod guard;

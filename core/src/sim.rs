@@ -65,12 +65,14 @@ pub struct World {
     pub drained: BTreeSet<HostName>,
     /// Nodes whose workloads were written down.
     pub noted: BTreeSet<HostName>,
-    /// The member of etcd that leads, where it matters.
-    pub leader: Option<HostName>,
     /// etcd's members with a vote.
     pub voters: BTreeSet<HostName>,
     /// etcd's members without.
     pub learners: BTreeSet<HostName>,
+    /// Who leads etcd, where that was seen or done.
+    pub leader: Option<HostName>,
+    /// Members whose databases have given back what was free.
+    pub defragmented: BTreeSet<HostName>,
     /// A majority of the members once ran: from here on losing it is a violation.
     formed: bool,
     /// The plan is to take the whole cluster apart, so that there is nothing to lose.
@@ -92,10 +94,11 @@ impl World {
             cordoned: BTreeSet::new(),
             drained: BTreeSet::new(),
             noted: BTreeSet::new(),
-            leader: None,
             // A static initial cluster: all of them have a vote before any of them runs.
             voters: spec.with_role(Role::Etcd).map(|host| host.name.clone()).collect(),
             learners: BTreeSet::new(),
+            leader: None,
+            defragmented: BTreeSet::new(),
             formed: false,
             dissolving: false,
             outage_agreed: false,
@@ -170,11 +173,13 @@ impl World {
 
     /// Whether etcd has a majority, and with it the API an answer.
     pub fn api_answers(&self) -> bool {
-        let runs = |host: &&HostName| {
-            let serves = |machine: &Machine| machine.kubelet && machine.etcd_data.is_some() && !machine.away;
-            self.machines.get(*host).is_some_and(serves)
-        };
-        quorum::has_quorum(self.voters.len(), self.voters.iter().filter(runs).count())
+        quorum::has_quorum(self.voters.len(), self.voters.iter().filter(|host| self.runs(host)).count())
+    }
+
+    /// Whether a host's etcd runs.
+    fn runs(&self, host: &HostName) -> bool {
+        let serves = |machine: &Machine| machine.kubelet && machine.etcd_data.is_some() && !machine.away;
+        self.machines.get(host).is_some_and(serves)
     }
 
     /// Never lose quorum, never delete etcd data; budgets and skew have nothing to break here.

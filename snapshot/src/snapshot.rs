@@ -61,6 +61,28 @@ impl<S: Source> Snapshot<S> {
         Ok(hasher.finish())
     }
 
+    /// HashKV at a revision as a member answers that has the same history and has compacted it further since.
+    ///
+    /// # Errors
+    /// As [`Snapshot::hash_kv`]; [`Error::Compacted`] too where the file itself is compacted further, [`Error::Future`] where the
+    /// compaction is beyond the revision.
+    pub fn hash_kv_compacted(&self, revision: i64, compact_revision: i64) -> Result<HashKv, Error> {
+        let mut census = self.census(Some(revision))?;
+        if compact_revision < census.compact_revision {
+            return Err(Error::Compacted { revision: compact_revision, compact_revision: census.compact_revision });
+        }
+        if compact_revision > revision {
+            return Err(Error::Future { revision: compact_revision, current: revision });
+        }
+        census.compact_revision = compact_revision;
+        let mut hasher = Hasher::new(&census);
+        self.rows(&mut |number, row| {
+            hasher.note(number, row);
+            Ok(())
+        })?;
+        Ok(hasher.finish())
+    }
+
     /// All buckets; those that make a database etcd's are among them.
     pub(crate) fn buckets(&self, met: &mut PageSet) -> Result<Vec<Bucket>, Error> {
         let buckets = self.database.buckets(met)?;

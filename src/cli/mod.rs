@@ -110,7 +110,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Validate(command) => command.run(json),
         Command::Version(command) => command.run(json),
         Command::Completions(command) => command.run(),
-        Command::Etcd(command) => command.run(json),
+        Command::Etcd(command) => command.run(output, yes),
         Command::Plan(command) => within(output, yes, async |world| command.run(world).await),
         Command::Apply(command) => within(output, yes, async |world| command.run(world).await),
         Command::Pin(command) => within(output, yes, async |world| command.run(world).await),

@@ -177,7 +177,7 @@ impl Which {
 }
 
 /// Shows a plan, asks, runs it.
-async fn carry_out_plan(
+pub(super) async fn carry_out_plan(
     world: &World,
     plan: Plan,
     facts: &Facts,

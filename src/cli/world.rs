@@ -28,6 +28,8 @@ pub struct World {
     pub yes: bool,
     /// Operations kept on this machine.
     pub operations: Operations,
+    /// Where copies of etcd go by default.
+    pub snapshots: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
     sudo_password: Option<SecretString>,
@@ -93,10 +95,12 @@ impl World {
     /// # Errors
     /// Where there is no folder for state.
     pub(super) fn new(output: Output, yes: bool) -> Result<Self, Error> {
+        let state = state_folder()?;
         Ok(Self {
             json: output == Output::Json,
             yes,
-            operations: Operations::new(state_folder()?),
+            snapshots: state.join("snapshots"),
+            operations: Operations::new(state),
             clock: Arc::new(SystemClock),
             sudo_password: env::var(SUDO_PASSWORD).ok().map(SecretString::from),
         })

@@ -8,7 +8,7 @@ use kubewright_core::takeover::Held;
 
 use super::{Error, ErrorKind};
 use crate::exec::recover::RecoverError;
-use crate::ports::{Fault, HostError, KubeError};
+use crate::ports::{EtcdError, EtcdFault, Fault, HostError, KubeError};
 use crate::store::JournalError;
 
 impl Error {
@@ -79,6 +79,24 @@ impl From<KubeError> for Error {
         let told = Self::new(kind, "API", format!("{}: {first}", error.doing)).lines(lines).hint(hint);
         match &error.control_plane {
             Some(host) => told.on(host, None).at("kube-apiserver"),
+            None => told,
+        }
+    }
+}
+
+impl From<EtcdError> for Error {
+    fn from(error: EtcdError) -> Self {
+        let kind = match error.fault {
+            EtcdFault::Connection(_) | EtcdFault::Invalid | EtcdFault::Denied | EtcdFault::NoLeader => {
+                ErrorKind::Blocked
+            }
+            _ => ErrorKind::Failed,
+        };
+        let mut lines = error.said.lines();
+        let first = lines.next().unwrap_or_default();
+        let told = Self::new(kind, "ETCD", format!("{}: {first}", error.doing)).lines(lines).hint(error.hint());
+        match &error.host {
+            Some(host) => told.on(host, None).at("etcd"),
             None => told,
         }
     }

@@ -1,6 +1,7 @@
 //! Who we are to etcd: a client certificate that its own authority signed, read from a host that has one.
 
 use camino::Utf8Path;
+use futures::stream::{FuturesUnordered, StreamExt};
 use kubewright_core::ids::HostName;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -19,19 +20,23 @@ const AUTHORITY: &str = "etcd/ca.crt";
 /// every host with an API server, which is enough where etcd lives elsewhere.
 const CLIENTS: [&str; 2] = ["etcd/healthcheck-client", "apiserver-etcd-client"];
 
-/// Reads them from the first of the cluster's hosts that has them.
+/// Reads them from whichever of the cluster's hosts answers first and has them: all are asked at once, so that one that is gone
+/// holds nobody up.
 ///
 /// # Errors
 /// [`EtcdFault::Invalid`] where none of them does, with what was seen of each.
 pub async fn read(hosts: &dyn Hosts, cluster: &str, names: &[HostName]) -> Result<Credentials, EtcdError> {
+    let mut asked: FuturesUnordered<_> =
+        names.iter().map(|name| async move { (name, read_from(hosts, cluster, name).await) }).collect();
     let mut seen = Vec::new();
-    for name in names {
-        match read_from(hosts, cluster, name).await {
+    while let Some((name, read)) = asked.next().await {
+        match read {
             Ok(Some(credentials)) => return Ok(credentials),
             Ok(None) => seen.push(format!("{name} has none of {cluster} in {PKI}")),
             Err(why) => seen.push(format!("{name}: {why}")),
         }
     }
+    seen.sort();
     let said = if seen.is_empty() { "there is no host to read it from".to_owned() } else { seen.join("; ") };
     Err(EtcdError::new(EtcdFault::Invalid, "read etcd's client certificate", said))
 }

@@ -48,6 +48,11 @@ impl Endpoint {
         Self { place, way, tls, open: tokio::sync::Mutex::new(None) }
     }
 
+    /// Another connection to the same place, for something long that others must not wait for or end.
+    pub(super) fn apart(&self) -> Self {
+        Self::new(self.place.clone(), self.way.clone(), self.tls.clone())
+    }
+
     pub(super) fn host(&self) -> &HostName {
         &self.place.host
     }
@@ -98,7 +103,7 @@ impl Endpoint {
         }
     }
 
-    fn failed(&self, fault: EtcdFault, doing: &str, said: impl Into<String>) -> EtcdError {
+    pub(super) fn failed(&self, fault: EtcdFault, doing: &str, said: impl Into<String>) -> EtcdError {
         EtcdError::new(fault, doing, said).at(self.host())
     }
 

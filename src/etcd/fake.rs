@@ -1,17 +1,22 @@
 //! An etcd cluster in memory, for tests and for runs on the simulator. It refuses what the real one refuses (strict
 //! reconfiguration check, one learner at a time), loses answers on request, and keeps every call.
 
+mod held;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kubewright_core::facts::etcd::{Alarm, Answer, ClusterId, EtcdFacts, Listing, Member, MemberId, Sight};
+use kubewright_core::facts::etcd::{
+    Alarm, Answer, ClusterId, ContentHash, EtcdFacts, Listing, Member, MemberId, Sight,
+};
 use kubewright_core::ids::HostName;
 use kubewright_core::quorum::{has_quorum, majority};
 
+use self::held::Held;
 use super::fault::by_sentence;
-use crate::ports::{Added, ConnectionFault, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList};
+use crate::ports::{Added, ConnectionFault, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList, SnapshotStream};
 
 /// How a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,7 @@ struct World {
     term: u64,
     alarms: Vec<Alarm>,
     losses: BTreeMap<String, VecDeque<Lost>>,
+    held: BTreeMap<HostName, Held>,
     calls: Vec<String>,
     next: u64,
 }
@@ -67,6 +73,7 @@ impl FakeEtcd {
             term: 2,
             alarms: Vec::new(),
             losses: BTreeMap::new(),
+            held: BTreeMap::new(),
             calls: Vec::new(),
             next: 1,
         })));
@@ -109,6 +116,19 @@ impl FakeEtcd {
     /// Raises an alarm.
     pub fn raise(&self, alarm: Alarm) {
         self.world().alarms.push(alarm);
+    }
+
+    /// Gives the member on this host contents: a snapshot that a real etcd wrote.
+    pub fn hold(&self, host: &str, bytes: impl Into<Vec<u8>>) {
+        let held = Held { bytes: Arc::new(bytes.into()), breaks_at: None };
+        self.world().held.insert(host.into(), held);
+    }
+
+    /// Loses the connection to the member on this host once it has sent so many bytes of a snapshot.
+    pub fn break_at(&self, host: &str, bytes: usize) {
+        if let Some(held) = self.world().held.get_mut(host) {
+            held.breaks_at = Some(bytes);
+        }
     }
 
     /// Loses the answer to the next call of this name (`add`, `promote`, `remove`, `moveLeader`); several are used up one
@@ -255,7 +275,18 @@ impl World {
         Ok(EtcdChange::Made)
     }
 
-    fn sight(&self, health: Health, learner: bool) -> Sight {
+    /// What the member on a host holds, if it answers.
+    fn held(&self, host: &HostName, doing: &str) -> Result<&Held, EtcdError> {
+        let silent = |fault| EtcdError::new(EtcdFault::Connection(fault), doing, "no answer").at(host);
+        match self.members.values().find(|(member, _)| member.name == host.as_str()).map(|(_, health)| health) {
+            Some(Health::Well | Health::Behind(_)) => self.held.get(host).ok_or_else(|| silent(ConnectionFault::Lost)),
+            Some(Health::Down) | None => Err(silent(ConnectionFault::Refused)),
+            Some(Health::Silent) => Err(silent(ConnectionFault::Timeout)),
+            Some(Health::Unseen) => Err(silent(ConnectionFault::Unreachable)),
+        }
+    }
+
+    fn sight(&self, host: &str, health: Health, learner: bool) -> Sight {
         let lag = match health {
             Health::Well => 0,
             Health::Behind(entries) => entries,
@@ -273,7 +304,7 @@ impl World {
             cluster: FakeEtcd::CLUSTER,
             leader: self.leader,
             term: self.term,
-            revision: 1,
+            revision: self.held.get(host).map_or(1, Held::revision),
             raft_index: NEWEST,
             applied_index: NEWEST.saturating_sub(lag),
             db_bytes: 20 << 20,
@@ -314,7 +345,9 @@ impl EtcdApi for FakeEtcd {
             cluster: list.cluster,
             listing: list.listing,
             members: list.members,
-            sights: started().map(|(member, health)| (member.id, world.sight(*health, member.learner))).collect(),
+            sights: started()
+                .map(|(member, health)| (member.id, world.sight(&member.name, *health, member.learner)))
+                .collect(),
             hosts: started().map(|(member, _)| (member.id, member.name.as_str().into())).collect(),
             alarms: world.alarms.clone(),
             elsewhere: BTreeMap::new(),
@@ -344,6 +377,32 @@ impl EtcdApi for FakeEtcd {
 
     async fn alarms(&self) -> Result<Vec<Alarm>, EtcdError> {
         Ok(self.world().alarms.clone())
+    }
+
+    async fn hashes(&self, hosts: &[HostName], revision: i64) -> BTreeMap<HostName, Result<ContentHash, EtcdError>> {
+        let world = self.world();
+        let hash = |host: &HostName| world.held(host, "ask for HashKV").and_then(|held| held.hash(host, revision));
+        hosts.iter().map(|host| (host.clone(), hash(host))).collect()
+    }
+
+    async fn defragment(&self, host: &HostName) -> Result<(), EtcdError> {
+        let mut world = self.world();
+        world.calls.push(format!("defragment {host}"));
+        world.held(host, "defragment a database").map(drop)
+    }
+
+    async fn compact(&self, revision: i64) -> Result<EtcdChange, EtcdError> {
+        self.make("compact", &revision.to_string(), |_| Ok(EtcdChange::Made))
+    }
+
+    async fn disarm(&self) -> Result<Vec<Alarm>, EtcdError> {
+        self.make("disarm", "alarms", |world| Ok(std::mem::take(&mut world.alarms)))
+    }
+
+    async fn snapshot(&self, host: &HostName) -> Result<Box<dyn SnapshotStream>, EtcdError> {
+        let mut world = self.world();
+        world.calls.push(format!("snapshot {host}"));
+        Ok(world.held(host, "begin a snapshot")?.clone().stream(host.clone()))
     }
 }
 

@@ -2,22 +2,26 @@
 //! is, only its own endpoint tells.
 //!
 //! [`endpoint`] reaches one member, [`observe`] puts together what all of them say, [`change`] makes changes that are safe
-//! to repeat, [`fault`] sorts what goes wrong.
+//! to repeat, [`contents`] asks what members hold and receives it, [`fault`] sorts what goes wrong.
 
+pub mod certificates;
 mod change;
+pub mod contents;
 pub mod credentials;
 mod endpoint;
 pub mod fake;
 mod fault;
 mod observe;
+mod upkeep;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::{Certificate, Identity, TlsOptions};
-use kubewright_core::facts::etcd::{Alarm, EtcdFacts, MemberId};
+use kubewright_core::facts::etcd::{Alarm, ContentHash, EtcdFacts, MemberId};
 use kubewright_core::ids::HostName;
 use kubewright_core::spec::{Role, Spec};
 use kubewright_manifests::static_pods::CLIENT_PORT;
@@ -25,7 +29,7 @@ use secrecy::ExposeSecret;
 
 use self::endpoint::Endpoint;
 use crate::kube::{Credentials, Way};
-use crate::ports::{Added, Clock, EtcdApi, EtcdChange, EtcdError, EtcdFault, Hosts, MemberList};
+use crate::ports::{Added, Clock, EtcdApi, EtcdChange, EtcdError, EtcdFault, Hosts, MemberList, SnapshotStream};
 
 /// A name that every server certificate of kubeadm's layout carries, whatever address we come by
 /// (`getAltNames` of kubeadm's pkiutil: the host's name, `localhost`, 127.0.0.1, ::1, its address).
@@ -128,5 +132,25 @@ impl EtcdApi for EtcdCluster {
 
     async fn alarms(&self) -> Result<Vec<Alarm>, EtcdError> {
         observe::alarms(&self.endpoints).await
+    }
+
+    async fn hashes(&self, hosts: &[HostName], revision: i64) -> BTreeMap<HostName, Result<ContentHash, EtcdError>> {
+        contents::hashes(&self.endpoints, hosts, revision).await
+    }
+
+    async fn defragment(&self, host: &HostName) -> Result<(), EtcdError> {
+        upkeep::defragment(self, host).await
+    }
+
+    async fn compact(&self, revision: i64) -> Result<EtcdChange, EtcdError> {
+        upkeep::compact(self, revision).await
+    }
+
+    async fn disarm(&self) -> Result<Vec<Alarm>, EtcdError> {
+        upkeep::disarm(self).await
+    }
+
+    async fn snapshot(&self, host: &HostName) -> Result<Box<dyn SnapshotStream>, EtcdError> {
+        contents::receive(&self.endpoints, host).await
     }
 }

@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::mirror::MirrorSender;
 use super::{
     Effects, Failure, Telling, Verdict, drain, files, keys, maintain, members, objects, prepare, reboot, reset, settle,
-    start,
+    start, upkeep,
 };
 use crate::etcd::EtcdCluster;
 use crate::facts::{Questions, gather};
@@ -276,6 +276,10 @@ impl Effects for Hands {
             StepKind::StartEtcdMember => start::etcd_member(self, step, attempt, telling).await,
             StepKind::PromoteEtcdMember => members::promote(self, step, telling).await,
             StepKind::RemoveEtcdMember => members::remove(self, step, telling).await,
+            StepKind::MoveEtcdLeader => upkeep::lead(self.etcd().await?, self.target(step)?, telling).await,
+            StepKind::DefragmentEtcd => upkeep::defragment(self.etcd().await?, self.target(step)?, telling).await,
+            StepKind::CompactEtcd { revision } => upkeep::compact(self.etcd().await?, *revision, telling).await,
+            StepKind::DisarmEtcd => upkeep::disarm(self.etcd().await?, telling).await,
             StepKind::ResetHost { keep_prepared, delete_etcd_data } => {
                 reset::host(self, step, attempt, *keep_prepared, *delete_etcd_data, telling).await
             }
@@ -286,7 +290,7 @@ impl Effects for Hands {
             StepKind::Drain { policy, .. } => drain::drain(self, step, policy, telling).await,
             StepKind::Uncordon { foreign } => drain::uncordon(self, step, *foreign, telling).await,
             StepKind::NoteWorkloads => maintain::note(self, step, telling).await,
-            StepKind::MoveEtcdLeader => members::step_down(self, step, telling).await,
+            StepKind::HandOverEtcdLead => members::step_down(self, step, telling).await,
             StepKind::AwaitDetached => maintain::await_detached(self, step, telling).await,
             StepKind::UpdatePackages { held } => maintain::update_packages(self, step, attempt, held, telling).await,
             StepKind::RunScript { name, text } => maintain::run_script(self, step, attempt, name, text, telling).await,

@@ -20,6 +20,7 @@ pub mod recover;
 pub mod reset;
 mod settle;
 mod start;
+pub mod upkeep;
 
 use async_trait::async_trait;
 use kubewright_core::guard::Guard;

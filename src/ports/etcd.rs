@@ -1,7 +1,9 @@
 //! What the rest of the program asks of an etcd cluster, in plain data: no type of the client crate shows here.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use kubewright_core::facts::etcd::{Alarm, ClusterId, EtcdFacts, Listing, Member, MemberId};
+use kubewright_core::facts::etcd::{Alarm, ClusterId, ContentHash, EtcdFacts, Listing, Member, MemberId};
 use kubewright_core::ids::HostName;
 
 use super::ConnectionFault;
@@ -55,6 +57,44 @@ pub trait EtcdApi: Send + Sync {
     /// # Errors
     /// [`EtcdError`].
     async fn alarms(&self) -> Result<Vec<Alarm>, EtcdError>;
+
+    /// What the members on these hosts hold at a revision (HashKV), all asked at once and in bounded time. Reads only; works
+    /// without a majority. A member reads its whole database for it.
+    async fn hashes(&self, hosts: &[HostName], revision: i64) -> BTreeMap<HostName, Result<ContentHash, EtcdError>>;
+
+    /// Has the member on this host write its database anew, without what is free in it. It answers nobody meanwhile.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    async fn defragment(&self, host: &HostName) -> Result<(), EtcdError>;
+
+    /// Has all members forget what was before this revision. Where it is forgotten already, or more of it, that is done.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    async fn compact(&self, revision: i64) -> Result<EtcdChange, EtcdError>;
+
+    /// Takes back every alarm that is raised; tells which.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    async fn disarm(&self) -> Result<Vec<Alarm>, EtcdError>;
+
+    /// Begins to receive a snapshot of the member on this host. Reads only; works without a majority.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    async fn snapshot(&self, host: &HostName) -> Result<Box<dyn SnapshotStream>, EtcdError>;
+}
+
+/// A snapshot on its way: the database and, as its last 32 bytes, the SHA-256 of everything before.
+#[async_trait]
+pub trait SnapshotStream: Send {
+    /// Appends what comes next, and tells how many bytes of the database are still to come; `None` at the end.
+    ///
+    /// # Errors
+    /// [`EtcdError`] where it ends before its end, or nothing comes for a long time.
+    async fn next(&mut self, into: &mut Vec<u8>) -> Result<Option<u64>, EtcdError>;
 }
 
 /// A list of members and how far to trust it.

@@ -55,6 +55,7 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
         Intent::RemoveNode { .. } => {
             &["take it out of the spec, or the next apply brings it back", "kubewright status"]
         }
+        Intent::MaintainEtcd { .. } => &["kubewright etcd status"],
         Intent::Bootstrap | Intent::Converge => &[&kubectl, "kubewright status", &show],
     };
     for (index, command) in next.iter().enumerate() {

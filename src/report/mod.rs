@@ -2,6 +2,7 @@
 //! things look, and all that it shows is made from [`kubewright_core::summary`], events and errors.
 
 pub mod diagnostics;
+pub mod etcd;
 pub mod failure;
 pub mod finish;
 mod json;
@@ -13,6 +14,7 @@ mod plain;
 pub mod plan;
 mod quantity;
 pub mod redact;
+pub mod saving;
 mod sink;
 pub mod snapshot;
 mod table;
@@ -98,6 +100,11 @@ pub fn print(text: &str) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Lines of a host, made safe to be shown.
+pub fn plain_lines(text: &str) -> String {
+    text::clean_lines(text).join("\n")
 }
 
 /// A result as one line of JSON, on standard output.

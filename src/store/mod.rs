@@ -5,6 +5,7 @@
 //! $XDG_STATE_HOME/kubewright/secrets/<operation>/keys.json        (0700 / 0600)
 //! ```
 
+pub mod copies;
 mod journal;
 mod operations;
 mod secrets;

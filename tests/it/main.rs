@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
+mod backup;
 mod bad_input;
 mod cli;
 mod downloads;

@@ -184,6 +184,28 @@ pub struct Alarm {
     pub kind: AlarmKind,
 }
 
+/// What a member holds at a revision: HashKV, a CRC-32C over its keys' history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContentHash {
+    /// The revision.
+    pub revision: i64,
+    /// Where its history begins; -1 where nothing was compacted.
+    pub compact_revision: i64,
+    /// The hash.
+    pub hash: u32,
+}
+
+impl ContentHash {
+    /// Whether equal contents would have equal hashes.
+    pub fn comparable(&self, other: &Self) -> bool {
+        (self.revision, self.compact_revision) == (other.revision, other.compact_revision)
+    }
+}
+
+/// What members hold, or why they did not say. Who was not asked is missing.
+pub type Hashes = BTreeMap<MemberId, Result<ContentHash, String>>;
+
 /// One observation of an etcd cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

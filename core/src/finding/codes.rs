@@ -4,14 +4,20 @@
 
 mod cluster;
 mod drain;
+mod etcd;
 mod hosts;
+mod save;
 mod snapshot;
 mod spec;
+mod work;
 
 use self::cluster::{LEAVE, MAINT, PLAN, RESET};
 use self::drain::DRAIN;
+use self::etcd::ETCD;
 use self::hosts::ARTEFACTS;
+use self::save::SAVE;
 use self::snapshot::SNAPSHOT;
+use self::work::WORK;
 
 pub use self::hosts::PREFLIGHT;
 pub use self::spec::{LOCK, SPEC};
@@ -42,7 +48,8 @@ pub struct Area {
 }
 
 /// All areas, in the order of the reference.
-pub const AREAS: &[Area] = &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, PLAN, DRAIN, SNAPSHOT];
+pub const AREAS: &[Area] =
+    &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, PLAN, DRAIN, ETCD, WORK, SAVE, SNAPSHOT];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }

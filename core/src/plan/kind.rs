@@ -45,6 +45,18 @@ pub enum StepKind {
     PromoteEtcdMember,
     /// Take a member out of etcd; its leadership moves away before.
     RemoveEtcdMember,
+    /// Let the member of this host lead.
+    MoveEtcdLeader,
+    /// Give what is free in the database of this host's member back to the disk; its leadership moves away before. It answers nobody
+    /// meanwhile.
+    DefragmentEtcd,
+    /// Forget the history of all keys before this revision.
+    CompactEtcd {
+        /// The newest when it was planned.
+        revision: i64,
+    },
+    /// Take alarms back; who raised them raises them again where their cause is still there.
+    DisarmEtcd,
     /// Take off a host what kubewright put on it; etcd's data moves aside.
     #[serde(rename_all = "camelCase")]
     ResetHost {
@@ -105,7 +117,7 @@ pub enum StepKind {
     /// the pods they want: what was whole before has to be whole after. What stands there already stays.
     NoteWorkloads,
     /// Let another member of etcd lead, where this host's does.
-    MoveEtcdLeader,
+    HandOverEtcdLead,
     /// Wait until no volume is attached to a node but those of pods that stay there.
     AwaitDetached,
     /// Bring the distribution's packages up to date.
@@ -331,7 +343,7 @@ pub enum Undo {
 pub enum Phase {
     /// Pods moved away.
     Drain,
-    /// What is done on a host while its pods are elsewhere.
+    /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader.
     Maintain,
     /// Packages, containerd, binaries, images.
     Prepare,
@@ -382,6 +394,10 @@ impl StepKind {
             Self::StartEtcdMember => "etcd",
             Self::PromoteEtcdMember => "promote",
             Self::RemoveEtcdMember => "unmember",
+            Self::MoveEtcdLeader => "lead",
+            Self::DefragmentEtcd => "defragment",
+            Self::CompactEtcd { .. } => "compact",
+            Self::DisarmEtcd => "disarm",
             Self::ResetHost { .. } => "reset",
             Self::DeleteNode => "delete",
             Self::Prove { .. } => "prove",
@@ -390,7 +406,7 @@ impl StepKind {
             Self::Drain { .. } => "drain",
             Self::Uncordon { .. } | Self::TakeBackCordon => "uncordon",
             Self::NoteWorkloads => "note",
-            Self::MoveEtcdLeader => "leader",
+            Self::HandOverEtcdLead => "leader",
             Self::AwaitDetached => "detach",
             Self::UpdatePackages { .. } => "packages",
             Self::RunScript { .. } => "script",
@@ -408,12 +424,15 @@ impl StepKind {
             Self::PlaceFiles { .. } | Self::StartControlPlane => Phase::Start,
             Self::AddEtcdMember { .. } | Self::StartEtcdMember | Self::PromoteEtcdMember => Phase::Start,
             Self::RemoveEtcdMember | Self::ResetHost { .. } => Phase::Leave,
+            Self::MoveEtcdLeader | Self::DefragmentEtcd | Self::CompactEtcd { .. } | Self::DisarmEtcd => {
+                Phase::Maintain
+            }
             Self::ApplyObjects { .. } => Phase::Objects,
             Self::StartWorker | Self::MarkNode | Self::DeleteNode => Phase::Join,
             Self::Prove { .. } | Self::Settle { .. } => Phase::Prove,
             Self::Cordon | Self::Drain { .. } | Self::Uncordon { .. } => Phase::Drain,
             Self::NoteWorkloads | Self::AwaitDetached => Phase::Drain,
-            Self::MoveEtcdLeader | Self::UpdatePackages { .. } | Self::RunScript { .. } | Self::Reboot => {
+            Self::HandOverEtcdLead | Self::UpdatePackages { .. } | Self::RunScript { .. } | Self::Reboot => {
                 Phase::Maintain
             }
             Self::ProveReturned | Self::TakeBackCordon | Self::AwaitWorkloads => Phase::Prove,

@@ -305,7 +305,7 @@ fn work(story: &mut Story, wanted: Maintenance<'_>, host: &Host, after: StepId) 
     }
     if may_stop(work) && host.is(Role::Etcd) && !outage(wanted.input) {
         last = story
-            .on(&host.name, StepKind::MoveEtcdLeader)
+            .on(&host.name, StepKind::HandOverEtcdLead)
             .after([&last])
             .within(SHORT_SECONDS)
             .because("an election costs every client a second, a hand-over a tenth of one");

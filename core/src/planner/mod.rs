@@ -5,6 +5,7 @@ mod bootstrap;
 mod converge;
 mod difference;
 mod drain;
+pub mod etcd;
 mod join;
 mod maintain;
 mod preflight;

@@ -206,13 +206,13 @@ impl<'a> View<'a> {
     }
 
     /// What a member has carried out, and the newest entry that anybody knows.
-    pub(super) fn progress(&self, id: MemberId) -> Option<(u64, u64)> {
+    pub fn progress(&self, id: MemberId) -> Option<(u64, u64)> {
         self.applied.get(&id).map(|applied| (*applied, self.newest))
     }
 
     /// The oldest and the newest minor version at work, where they are further apart than etcd lets members of one cluster
     /// be: one minor, for the length of an upgrade.
-    pub(super) fn too_far_apart(&self) -> Option<((u64, u64), (u64, u64))> {
+    pub fn too_far_apart(&self) -> Option<((u64, u64), (u64, u64))> {
         let (oldest, newest) = (*self.minors.first()?, *self.minors.last()?);
         (oldest.0 != newest.0 || newest.1 - oldest.1 > 1).then_some((oldest, newest))
     }

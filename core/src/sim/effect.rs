@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Machine, World};
 use crate::ids::HostName;
 use crate::plan::{EtcdStart, FileSet, KeySource, Step, StepKind, Target};
+use crate::quorum;
 use crate::spec::Role;
 
 impl World {
@@ -29,6 +30,12 @@ impl World {
                 self.voters.remove(&name);
                 self.learners.remove(&name);
             }
+            StepKind::MoveEtcdLeader => {
+                let name = self.host(step)?;
+                self.lead(name)?;
+            }
+            StepKind::DefragmentEtcd => self.defragment(step)?,
+            StepKind::CompactEtcd { .. } | StepKind::DisarmEtcd => self.need_api()?,
             StepKind::ResetHost { .. } => {
                 let name = self.host(step)?;
                 if self.is_member(&name) && !self.dissolving {
@@ -63,7 +70,7 @@ impl World {
                 let name = self.node(step)?;
                 self.noted.insert(name);
             }
-            StepKind::MoveEtcdLeader => {
+            StepKind::HandOverEtcdLead => {
                 self.need_api()?;
                 let name = self.host(step)?;
                 if self.leader.as_ref() == Some(&name) {
@@ -223,6 +230,33 @@ impl World {
             return Err("two learners at once".into());
         }
         self.learners.insert(name);
+        Ok(())
+    }
+
+    fn lead(&mut self, name: HostName) -> Result<(), String> {
+        self.need_api()?;
+        if !self.voters.contains(&name) {
+            return Err("it has no vote, so it cannot lead".into());
+        }
+        self.leader = Some(name);
+        Ok(())
+    }
+
+    /// It answers nobody meanwhile: others must decide, and another must lead.
+    fn defragment(&mut self, step: &Step) -> Result<(), String> {
+        self.need_api()?;
+        let name = self.host(step)?;
+        if self.leader.as_ref() == Some(&name)
+            && let Some(heir) = self.voters.iter().find(|other| **other != name && self.runs(other)).cloned()
+        {
+            self.lead(heir)?;
+        }
+        let others = self.voters.iter().filter(|other| **other != name && self.runs(other)).count();
+        // One or two cannot spare any; that is agreed to before.
+        if self.voters.len() > 2 && self.voters.contains(&name) && !quorum::has_quorum(self.voters.len(), others) {
+            return Err("quorum would be lost while it is defragmented".into());
+        }
+        self.defragmented.insert(name);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::estimate::{longest, typical};
 use crate::ids::{HostName, OperationId};
-use crate::intent::Intent;
+use crate::intent::{EtcdWork, Intent};
 use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
 use crate::spec::{CniName, Role, Spec};
 
@@ -76,6 +76,12 @@ pub fn outcome(plan: &Plan) -> String {
         Intent::Uncordon { node } => format!("{node} takes new pods"),
         Intent::Drain { node } => format!("the pods of {node} have moved away"),
         Intent::Maintain { nodes, work } => format!("{} back after {work}", some_of(nodes)),
+        Intent::MaintainEtcd { work } => match work {
+            EtcdWork::MoveLeader { .. } => "etcd has another leader".to_owned(),
+            EtcdWork::Defragment { .. } => "etcd's databases have given back what was free".to_owned(),
+            EtcdWork::Compact => "etcd has forgotten its history".to_owned(),
+            EtcdWork::Disarm => "etcd's alarms are taken back".to_owned(),
+        },
     }
 }
 
@@ -90,6 +96,12 @@ pub fn headline(plan: &Plan) -> String {
         Intent::Uncordon { ref node } => format!("let pods come to {node} again"),
         Intent::Drain { ref node } => format!("move the pods of {node} away"),
         Intent::Maintain { ref nodes, ref work } => format!("maintain {} one after another: {work}", some_of(nodes)),
+        Intent::MaintainEtcd { ref work } => match work {
+            EtcdWork::MoveLeader { .. } => "let another member of etcd lead".to_owned(),
+            EtcdWork::Defragment { .. } => "defragment etcd's databases, one after the other".to_owned(),
+            EtcdWork::Compact => "have etcd forget its history".to_owned(),
+            EtcdWork::Disarm => "take etcd's alarms back".to_owned(),
+        },
     }
 }
 
@@ -104,6 +116,12 @@ pub fn short(plan: &Plan) -> String {
         Intent::Uncordon { ref node } => format!("uncordon {node}"),
         Intent::Drain { ref node } => format!("drain {node}"),
         Intent::Maintain { ref nodes, .. } => format!("maintain {}", some_of(nodes)),
+        Intent::MaintainEtcd { ref work } => match work {
+            EtcdWork::MoveLeader { .. } => "move leader".to_owned(),
+            EtcdWork::Defragment { .. } => "defragment".to_owned(),
+            EtcdWork::Compact => "compact".to_owned(),
+            EtcdWork::Disarm => "disarm".to_owned(),
+        },
     }
 }
 
@@ -154,13 +172,13 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
     }
     let description = match phase {
         Phase::Drain => drain(&steps),
-        Phase::Maintain => maintain(&steps),
         Phase::Prepare => preparation(plan, &steps),
         Phase::Keys => keys(&steps),
         Phase::Start => start(plan, &steps),
         Phase::Objects => objects(plan, &steps),
         Phase::Join => join(&steps),
         Phase::Leave => leave(&steps),
+        Phase::Maintain => maintain(&steps),
         Phase::Prove => prove(&steps),
     };
     PhaseLine { phase, targets, description, steps: steps.len() }
@@ -314,7 +332,12 @@ fn drain(steps: &[&Step]) -> String {
 fn maintain(steps: &[&Step]) -> String {
     let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
     let on = |hosts: usize, what: &str| (hosts > 0).then(|| format!("{what} on {}", count(hosts, "host")));
-    let parts = [
+    let mut parts = Vec::new();
+    some(&mut parts, number(|kind| *kind == StepKind::DefragmentEtcd), "database");
+    some(&mut parts, number(|kind| *kind == StepKind::MoveEtcdLeader), "hand-over of leadership");
+    some(&mut parts, number(|kind| matches!(kind, StepKind::CompactEtcd { .. })), "compaction");
+    some(&mut parts, number(|kind| *kind == StepKind::DisarmEtcd), "taking back of alarms");
+    let on_hosts = [
         on(number(|kind| matches!(kind, StepKind::UpdatePackages { .. })), "OS packages"),
         on(number(|kind| matches!(kind, StepKind::RunScript { .. })), "your script"),
         match number(|kind| *kind == StepKind::Reboot) {
@@ -322,7 +345,8 @@ fn maintain(steps: &[&Step]) -> String {
             reboots => Some(count(reboots, "reboot")),
         },
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    parts.extend(on_hosts.into_iter().flatten());
+    parts.join(", ")
 }
 
 fn some(parts: &mut Vec<String>, number: usize, noun: &str) {

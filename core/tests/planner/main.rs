@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod converge;
+mod etcd;
 mod maintain;
 mod remove;
 mod reset;

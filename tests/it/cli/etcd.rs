@@ -167,3 +167,37 @@ fn the_facts_of_a_file_are_a_page() {
     with(&bench, "etcd-3.6-compacted", "lab.snap");
     insta::assert_snapshot!(settled(&bench.run(&["etcd", "verify", "lab.snap"]).ends(0)));
 }
+
+#[test]
+fn who_cannot_be_reached_is_named_and_nothing_is_written() {
+    let bench = Bench::new();
+    bench.write("cluster.yaml", bench.out_of_reach(3).as_bytes());
+    for arguments in [&["etcd", "status"][..], &["etcd", "snapshot", "--to", "copies"]] {
+        let told = bench.run(arguments).ends(5);
+        assert!(told.stderr.contains("no client certificate for etcd could be read from any host"), "{}", told.stderr);
+        for host in ["cp1", "cp2", "cp3"] {
+            assert!(told.stderr.contains(&format!("{host}: cannot connect to {host}")), "{}", told.stderr);
+        }
+    }
+    assert_eq!(bench.path("copies/lab").read_dir().unwrap().count(), 0);
+    let told = bench.run(&["etcd", "logs", "cp2", "--output", "json"]).ends(5);
+    assert_eq!(
+        (&json_lines(&told.stdout)[0]["code"], &json_lines(&told.stdout)[0]["host"]),
+        (&json!("HOST"), &json!("cp2"))
+    );
+}
+
+#[test]
+fn what_the_spec_does_not_have_is_the_command_lines_mistake() {
+    let bench = Bench::new();
+    bench.write("cluster.yaml", bench.out_of_reach(2).as_bytes());
+    let told = bench.run(&["etcd", "snapshot", "--from", "cp9"]).ends(2);
+    assert!(told.stderr.contains("--from cp9: the spec has no host of that name with role etcd"), "{}", told.stderr);
+    let told = bench.run(&["etcd", "logs", "w1"]).ends(2);
+    assert!(told.stderr.contains("these are: cp1, cp2"), "{}", told.stderr);
+    bench.run(&["etcd", "snapshot", "--keep", "0"]).ends(2);
+    bench.write("no-folder", b"a file");
+    let told = bench.run(&["etcd", "snapshot", "--to", "no-folder"]);
+    assert!(told.status != Some(0) && told.stderr.contains("no-folder"), "{}", told.stderr);
+    assert!(!told.stderr.contains("cannot connect"), "nobody is asked: {}", told.stderr);
+}

@@ -100,6 +100,25 @@ impl Members {
         fs::remove_dir_all(self.folder.path().join(format!("cp{number}/data"))).unwrap();
     }
 
+    /// Changes every place on a member's disk that has these bytes, behind its back: it must have ended. Tells how many there were.
+    pub fn damage(&mut self, number: u8, from: &[u8], to: &[u8]) -> usize {
+        assert!(!self.running.contains_key(&number) && from.len() == to.len());
+        let path = self.folder.path().join(format!("cp{number}/data/member/snap/db"));
+        let mut bytes = fs::read(&path).unwrap();
+        let places: Vec<usize> =
+            bytes.windows(from.len()).enumerate().filter(|(_, window)| *window == from).map(|(at, _)| at).collect();
+        for at in &places {
+            bytes[*at..at + to.len()].copy_from_slice(to);
+        }
+        fs::write(path, bytes).unwrap();
+        places.len()
+    }
+
+    /// Where another program of the same etcd is, such as `etcdutl`.
+    pub fn beside(&self, program: &str) -> PathBuf {
+        self.program.with_file_name(program)
+    }
+
     /// Stops a member in its tracks (`-STOP`), or lets it go on (`-CONT`).
     pub fn signal(&self, number: u8, signal: &str) {
         self.running[&number].signal(signal).unwrap();

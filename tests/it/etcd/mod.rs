@@ -3,8 +3,10 @@
 //! Where the etcd of the lab is not built, these are left out, loudly. On the demo's own cluster, and through real SSH, the
 //! port is tried by `tests/lab/e2e/etcd.rs`.
 
+mod backup;
 mod members;
 mod snapshot;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -90,6 +90,27 @@ async fn a_file_has_the_hash_that_the_members_say() {
     let newest = revision(&mut first).await;
     compare(&members, &[compacted + 1, newest], compacted).await;
 
+    // A file from before a compaction is hashed as if it had it too.
+    let before = save(&mut first).await;
+    let before = Snapshot::open(before.as_slice()).unwrap();
+    assert_eq!(
+        before.hash_kv_compacted(newest, compacted),
+        before.hash_kv(Some(newest)),
+        "its own compaction changes nothing"
+    );
+    first.compact(newest - 40, Some(CompactionOptions::new().with_physical())).await.unwrap();
+    for mut client in caught_up(&members, newest, newest - 40).await {
+        for revision in [newest - 39, newest - 1, newest] {
+            assert_eq!(
+                before.hash_kv_compacted(revision, newest - 40),
+                Ok(asked(&mut client, revision).await),
+                "at {revision}"
+            );
+        }
+    }
+    assert!(before.hash_kv_compacted(newest, compacted - 1).is_err(), "what is gone from the file cannot be hashed");
+    assert!(before.hash_kv_compacted(newest - 1, newest).is_err(), "compacted beyond the revision");
+
     // Asked for and perhaps not done yet: what is about to go must not be in the hash.
     first.compact(newest - 2, None).await.unwrap();
     let early = save(&mut first).await;

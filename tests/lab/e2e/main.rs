@@ -4,6 +4,7 @@
 mod cluster;
 mod contract;
 mod converge;
+mod copies;
 mod drain;
 mod etcd;
 mod kubeadm;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::operator::ran;
 
 /// Commands whose second word tells what is done.
-const FAMILIES: [&str; 2] = ["node", "ops"];
+const FAMILIES: [&str; 3] = ["etcd", "node", "ops"];
 
 /// Named last, so that it runs after the scenarios; where these were left out there is nothing to compare.
 #[test]

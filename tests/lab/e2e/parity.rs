@@ -52,7 +52,9 @@ pub fn same_objects_and_files(cache: &Cache, lab: &Lab, version: &str, file: &Pa
         match accepted.check(Compared::Living(version), &found) {
             Ok(()) => {
                 let (all, but) = (theirs.len(), found.len());
-                return told(&format!("{all} objects and the files' modes are the same but for {but} accepted differences"));
+                return told(&format!(
+                    "{all} objects and the files' modes are the same but for {but} accepted differences"
+                ));
             }
             Err(error) if began.elapsed() > SETTLED => panic!("{error:#}"),
             Err(_) => std::thread::sleep(LOOK),

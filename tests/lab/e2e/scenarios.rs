@@ -16,6 +16,7 @@ use xtask::lab::{self, Lab, LabSpec};
 use super::cluster::Kubectl;
 use super::contract;
 use super::converge;
+use super::copies;
 use super::drain;
 use super::etcd;
 use super::operator::{Operator, Watched, does, is_done, records};
@@ -182,6 +183,7 @@ fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
     told("no key is left in plans, journals, units or copies");
     let projection = bench.project(&kubectl);
     etcd::is_asked_and_changed(&bench.lab, told);
+    copies::are_told_and_taken(&bench.cache, &bench.lab, &operator, &kubectl, told);
     keeps_the_contract(bench, told);
     projection
 }

@@ -34,6 +34,10 @@ kernel/keys/root_maxkeys 1000000
 kernel/keys/root_maxbytes 25000000
 SETTINGS
 
+# A machine starts without rules. A container keeps its network over a restart and kube-proxy's table in it; kube-proxy
+# would fill that table anew, which loses the map of Services with nft 1.0.6 on Linux 6.18 (seen).
+nft flush ruleset 2>/dev/null || :
+
 # podman mounts these three over the host's own; as mounts they could not be replaced by a rename, as a
 # node's preparation does. A plain Debian host has plain files.
 for file in hosts hostname resolv.conf; do

@@ -1,0 +1,232 @@
+//! Status and copies of running members: one is stopped, paused, damaged behind its back, out of space; clients write meanwhile; the
+//! majority is lost. What is taken is accepted by etcd's own tools.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
+use kubewright::backup::companions::Companions;
+use kubewright::backup::{Order, Taken, take};
+use kubewright::error::Error;
+use kubewright::etcd::{EtcdCluster, contents};
+use kubewright::kube::Way;
+use kubewright::ports::{EtcdApi, SystemClock};
+use kubewright::store::copies::Copies;
+use kubewright_core::etcd::attest::Verdict;
+use kubewright_core::etcd::status::{EtcdStatus, Seen, assess};
+use kubewright_core::facts::etcd::EtcdFacts;
+use kubewright_core::ids::HostName;
+use kubewright_core::quorum::{Standing, View};
+
+use super::members::{self, Members};
+use super::{all_well, id, until};
+use crate::kube_api::tunnel::TunnelHosts;
+
+async fn status(etcd: &EtcdCluster) -> EtcdStatus {
+    let facts = etcd.observe().await.unwrap();
+    let agreement = contents::compare(etcd, &facts).await;
+    let certificates = BTreeMap::new();
+    let now = jiff::Timestamp::now();
+    assess(&Seen {
+        cluster: "lab",
+        file: "lab.yaml",
+        facts: &facts,
+        agreement: agreement.as_ref(),
+        certificates: &certificates,
+        now,
+    })
+}
+
+fn codes(status: &EtcdStatus) -> Vec<&str> {
+    status.findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+async fn saved(etcd: &EtcdCluster, folder: &Path, from: Option<&str>) -> Result<Taken, Error> {
+    let facts = etcd.observe().await.unwrap();
+    let copies = Copies::open(folder, "lab").unwrap();
+    let from = from.map(HostName::from);
+    let order =
+        Order { cluster: "lab", etcd, from: from.as_ref(), copies: &copies, clock: &SystemClock, progress: &|_| {} };
+    take(order, &facts, async { Companions::default() }).await
+}
+
+/// etcd's own tools read it and make a data directory of it.
+fn is_accepted(members: &Members, taken: &Taken) {
+    let etcdutl = members.beside("etcdutl");
+    let file = taken.path.join("etcd.snap");
+    let status = Command::new(&etcdutl).args(["snapshot", "status", "-w", "json"]).arg(&file).output().unwrap();
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let contents = &taken.manifest.contents;
+    assert_eq!(status["hash"], contents.status_hash);
+    assert_eq!(status["revision"], contents.revision);
+    let data = tempfile::tempdir().unwrap();
+    let restored = Command::new(&etcdutl)
+        .args(["snapshot", "restore", "--bump-revision=1000000000", "--mark-compacted", "--data-dir"])
+        .arg(data.path().join("data"))
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+}
+
+async fn write(members: &Members, keys: u32) {
+    let mut client = members.client_of(1).await;
+    for number in 0..keys {
+        client
+            .put(format!("/registry/pods/default/pod-{number}"), format!("a-value-to-be-found-{number}"), None)
+            .await
+            .unwrap();
+    }
+}
+
+fn leader_is<'a>(name: &'a str) -> impl Fn(&EtcdFacts) -> bool + 'a {
+    move |facts| all_well(facts) && View::of(facts).leader() == Some(id(facts, name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_running_members_are_proved_and_accepted() {
+    let Some(program) = members::program() else { return };
+    let mut members = Members::start(program);
+    let etcd = members.cluster(&Way::Ssh(Arc::new(TunnelHosts::default())), &[1, 2, 3]);
+    let facts = until(&etcd, &members, "a cluster of three", all_well).await;
+    etcd.move_leader(id(&facts, "cp1")).await.unwrap();
+    until(&etcd, &members, "led by cp1", leader_is("cp1")).await;
+    write(&members, 300).await;
+    let home = tempfile::tempdir().unwrap();
+
+    let taken = saved(&etcd, home.path(), None).await.unwrap();
+    assert_eq!((taken.manifest.attestation.verdict, taken.manifest.attestation.agree.len()), (Verdict::Majority, 3));
+    assert!(taken.findings.is_empty() && !taken.manifest.from.led && taken.manifest.with_quorum, "{taken:#?}");
+    is_accepted(&members, &taken);
+    while_clients_write(&etcd, &members, home.path()).await;
+
+    members.kill(3);
+    let taken = saved(&etcd, home.path(), None).await.unwrap();
+    assert_eq!((taken.manifest.attestation.verdict, taken.manifest.from.name.as_str()), (Verdict::Majority, "cp2"));
+    assert_eq!(taken.manifest.attestation.agree.len(), 2);
+    members.kill(1);
+    until(&etcd, &members, "without a majority", |facts| !View::of(facts).has_quorum()).await;
+    let began = Instant::now();
+    let told = status(&etcd).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(codes(&told)[0], "MEMB001");
+    let taken = saved(&etcd, home.path(), None).await.unwrap();
+    assert_eq!((taken.manifest.attestation.verdict, taken.manifest.with_quorum), (Verdict::Part, false));
+    assert_eq!(taken.manifest.attestation.agree, [taken.manifest.from.member], "it stands by itself");
+    assert!(taken.findings[0].text.contains("best survivor"), "{:?}", taken.findings);
+    is_accepted(&members, &taken);
+}
+
+/// The copy has a revision that was the newest for a moment; the members are far beyond it, and compact at it, while they are asked.
+async fn while_clients_write(etcd: &EtcdCluster, members: &Members, home: &Path) {
+    let (mut client, stop) = (members.client_of(1).await, Arc::new(AtomicBool::new(false)));
+    let writing = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let mut number = 0_u32;
+            while !stop.load(Ordering::Relaxed) {
+                let put = client
+                    .put(format!("/registry/events/event-{}", number % 50), format!("{number}"), None)
+                    .await
+                    .unwrap();
+                number += 1;
+                if number.is_multiple_of(200) {
+                    // Far enough behind that whoever is asked still has the revision.
+                    client.compact(put.header().unwrap().revision() - 150, None).await.ok();
+                }
+            }
+            number
+        }
+    });
+    let mut proved = 0;
+    for _ in 0..5 {
+        let taken = saved(etcd, home, None).await.unwrap();
+        let attestation = &taken.manifest.attestation;
+        assert!(attestation.differ.is_empty() && attestation.verdict != Verdict::Contradicted, "{attestation:#?}");
+        proved += u32::from(attestation.is_proved());
+        is_accepted(members, &taken);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let written = writing.await.unwrap();
+    assert!(proved >= 3 && written > 200, "{proved} of 5 were proved while {written} changes were made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silently_damaged_member_is_named_and_never_the_source() {
+    let Some(program) = members::program() else { return };
+    let mut members = Members::start(program);
+    let etcd = members.cluster(&Way::Ssh(Arc::new(TunnelHosts::default())), &[1, 2, 3]);
+    let facts = until(&etcd, &members, "a cluster of three", all_well).await;
+    write(&members, 50).await;
+    etcd.move_leader(id(&facts, "cp1")).await.unwrap();
+    until(&etcd, &members, "led by cp1", leader_is("cp1")).await;
+    let told = status(&etcd).await;
+    assert_eq!((codes(&told), told.contents_proved, told.may_lose), (vec![], true, 1));
+
+    members.kill(2);
+    assert!(members.damage(2, b"a-value-to-be-found-17", b"a-value-to-be-f0und-17") > 0);
+    members.launch(2, "existing", &[1, 2, 3]);
+    until(&etcd, &members, "whole in etcd's own eyes", leader_is("cp1")).await;
+    let told = status(&etcd).await;
+    assert_eq!(codes(&told), ["MEMB002"], "{:#?}", told.findings);
+    assert_eq!(told.findings[0].subject, kubewright_core::finding::Subject::Host("cp2".into()));
+    assert!(told.is_broken() && told.alarms.is_empty() && told.well == 3);
+
+    let home = tempfile::tempdir().unwrap();
+    let taken = saved(&etcd, home.path(), None).await.unwrap();
+    assert_eq!(taken.manifest.attestation.verdict, Verdict::Majority);
+    assert_ne!(taken.manifest.from.name, "cp2");
+    assert!(taken.findings.iter().any(|finding| finding.code == "SAVE001"), "{:?}", taken.findings);
+    is_accepted(&members, &taken);
+    let error = saved(&etcd, home.path(), Some("cp2")).await.unwrap_err();
+    assert!(error.parts().lines[0].contains("is damaged"), "{:?}", error.parts());
+    assert_eq!(Copies::open(home.path(), "lab").unwrap().list().unwrap().manifests.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_names_who_is_stopped_paused_and_out_of_space() {
+    let Some(program) = members::program() else { return };
+    let mut members = Members::start(program);
+    let etcd = members.cluster(&Way::Ssh(Arc::new(TunnelHosts::default())), &[1, 2, 3]);
+    let facts = until(&etcd, &members, "a cluster of three", all_well).await;
+    etcd.move_leader(id(&facts, "cp1")).await.unwrap();
+    let facts = until(&etcd, &members, "led by cp1", leader_is("cp1")).await;
+
+    members.signal(3, "-STOP");
+    let began = Instant::now();
+    let told = status(&etcd).await;
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    members.signal(3, "-CONT");
+    assert_eq!((codes(&told), told.decides, told.may_lose), (vec!["MEMB004"], true, 0));
+    assert!(told.findings[0].text.contains("gives no answer"), "{:?}", told.findings);
+    assert!(told.contents_proved, "two of three are a majority");
+    assert_eq!(told.next.command.as_deref(), Some("kubewright etcd logs cp3 -f lab.yaml"));
+    until(&etcd, &members, "whole again", all_well).await;
+
+    let mut client = members.client_of(1).await;
+    let member = id(&facts, "cp2").0;
+    let of_cp2 = || {
+        let mut options = AlarmOptions::new();
+        options.with_member(member);
+        Some(options)
+    };
+    client.alarm(AlarmAction::Activate, AlarmType::Nospace, of_cp2()).await.unwrap();
+    let told = status(&etcd).await;
+    assert_eq!(codes(&told)[0], "MEMB005", "{:#?}", told.findings);
+    assert!(told.findings[0].text.contains("alarm NOSPACE is raised for cp2"), "{:?}", told.findings);
+    let home = tempfile::tempdir().unwrap();
+    let taken = saved(&etcd, home.path(), None).await.unwrap();
+    assert!(taken.findings.iter().any(|finding| finding.code == "SAVE006"), "{:?}", taken.findings);
+    client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, of_cp2()).await.unwrap();
+
+    members.kill(3);
+    let told = status(&etcd).await;
+    let standing = told.members.iter().find(|member| member.name == "cp3").unwrap();
+    assert!(!standing.well && standing.standing.starts_with("does not run"), "{standing:?}");
+    assert!(matches!(View::of(&etcd.observe().await.unwrap()).standing(standing.id), Some(Standing::Down(_))));
+}

@@ -1,0 +1,117 @@
+//! Databases, history, alarms and leadership of running members, while clients write.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
+use kubewright::exec::upkeep;
+use kubewright::kube::Way;
+use kubewright::ports::{EtcdApi, EtcdChange};
+use kubewright_core::facts::etcd::{Alarm, AlarmKind, EtcdFacts, Sight};
+use kubewright_core::ids::HostName;
+use kubewright_core::quorum::View;
+use tokio_util::sync::CancellationToken;
+
+use super::members::{self, Members};
+use super::{all_well, id, until};
+use crate::kube_api::tunnel::TunnelHosts;
+
+/// Bytes of a member's database, and those in use.
+fn sizes(facts: &EtcdFacts, host: &str) -> (u64, u64) {
+    match &facts.sights[&id(facts, host)] {
+        Sight::Answers(answer) => (answer.db_bytes, answer.db_used_bytes),
+        other => panic!("{host}: {other:?}"),
+    }
+}
+
+/// So much that giving it back shows.
+async fn fill(client: &mut Client) {
+    for round in 0..3 {
+        for number in 0..300 {
+            let value = vec![round as u8; 20_000];
+            client.put(format!("/registry/pods/default/pod-{number}"), value, None).await.unwrap();
+        }
+    }
+}
+
+/// The longest time between two writes that etcd confirmed, until it is told to stop.
+async fn longest_gap(mut client: Client, stop: CancellationToken) -> Duration {
+    let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+    while !stop.is_cancelled() {
+        let put = client.put("/registry/events/default/tick", "x", None).await;
+        if put.is_ok() {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    longest.max(last.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn databases_shrink_one_after_the_other_while_clients_write() {
+    let Some(program) = members::program() else { return };
+    let members = Members::start(program);
+    let etcd = members.cluster(&Way::Ssh(Arc::new(TunnelHosts::default())), &[1, 2, 3]);
+    let facts = until(&etcd, &members, "a cluster of three", all_well).await;
+    etcd.move_leader(id(&facts, "cp1")).await.unwrap();
+    let mut client = members.client_of(3).await;
+    fill(&mut client).await;
+    let newest = client.get("x", None).await.unwrap().header().unwrap().revision();
+    assert_eq!(etcd.compact(newest).await, Ok(EtcdChange::Made));
+    assert_eq!(etcd.compact(newest - 5).await, Ok(EtcdChange::FoundDone));
+    assert!(etcd.compact(newest + 1000).await.is_err(), "a revision that is not there yet");
+    // What is free is only counted when something is written.
+    client.put("/registry/events/default/tick", "x", None).await.unwrap();
+    let before = until(&etcd, &members, "led by cp1", |facts| {
+        let free = |host| sizes(facts, host).1 < sizes(facts, host).0 / 2;
+        all_well(facts)
+            && View::of(facts).leader() == Some(id(facts, "cp1"))
+            && ["cp1", "cp2", "cp3"].into_iter().all(free)
+    })
+    .await;
+
+    // cp2 is the one whose client waits while it is its turn; whoever writes through another is not held up.
+    let stop = CancellationToken::new();
+    let writing = tokio::spawn(longest_gap(members.client_of(3).await, stop.clone()));
+    for host in ["cp2", "cp1"] {
+        upkeep::defragment(&etcd, &HostName::from(host), &mut |_| {}).await.unwrap();
+    }
+    stop.cancel();
+    let gap = writing.await.unwrap();
+    assert!(gap < Duration::from_secs(2), "nothing was written for {gap:?}");
+    upkeep::defragment(&etcd, &"cp3".into(), &mut |_| {}).await.unwrap();
+    let after = until(&etcd, &members, "whole", all_well).await;
+    for host in ["cp1", "cp2", "cp3"] {
+        assert!(
+            sizes(&after, host).0 < sizes(&before, host).0 / 2,
+            "{host}: {:?} {:?}",
+            sizes(&before, host),
+            sizes(&after, host)
+        );
+    }
+    assert_ne!(View::of(&after).leader(), Some(id(&after, "cp1")), "it handed over before its turn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_are_taken_back_and_leadership_is_given() {
+    let Some(program) = members::program() else { return };
+    let members = Members::start(program);
+    let etcd = members.cluster(&Way::Ssh(Arc::new(TunnelHosts::default())), &[1, 2, 3]);
+    let facts = until(&etcd, &members, "a cluster of three", all_well).await;
+    let mut client = members.client_of(1).await;
+    let mut options = AlarmOptions::new();
+    options.with_member(id(&facts, "cp2").0);
+    client.alarm(AlarmAction::Activate, AlarmType::Nospace, Some(options)).await.unwrap();
+    assert!(client.put("x", "y", None).await.is_err(), "nothing is written");
+    let raised = [Alarm { member: Some(id(&facts, "cp2")), kind: AlarmKind::NoSpace }];
+    assert_eq!(etcd.disarm().await.as_deref(), Ok(&raised[..]));
+    assert_eq!(etcd.disarm().await.as_deref(), Ok(&[][..]));
+    client.put("x", "y", None).await.unwrap();
+    for host in ["cp3", "cp2", "cp2"] {
+        upkeep::lead(&etcd, &HostName::from(host), &mut |_| {}).await.unwrap();
+        let facts = etcd.observe().await.unwrap();
+        assert_eq!(View::of(&facts).leader(), Some(id(&facts, host)));
+    }
+    assert!(upkeep::lead(&etcd, &"cp9".into(), &mut |_| {}).await.is_err());
+}
