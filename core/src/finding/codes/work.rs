@@ -8,7 +8,7 @@ pub const WORK: Area = Area {
     title: "Work on etcd",
     about: "Found by `kubewright etcd move-leader`, `defrag`, `compact` and `alarm disarm` before anything is done. Guards ask again before each step. \
             [How to maintain etcd](../how-to/maintain-etcd.md).",
-    sources: &["core/src/planner/maintain.rs"],
+    sources: &["core/src/planner/etcd.rs"],
     codes: &[
         code("WORK001", Blocks, "No member of etcd could be asked."),
         code(
