@@ -8,6 +8,7 @@ mod copies;
 mod drain;
 mod etcd;
 mod kubeadm;
+mod maintain;
 mod operator;
 mod pages;
 mod parity;

@@ -19,6 +19,7 @@ use super::converge;
 use super::copies;
 use super::drain;
 use super::etcd;
+use super::maintain;
 use super::operator::{Operator, Watched, does, is_done, records};
 use super::{parity, preflight, projection, topology};
 
@@ -126,6 +127,21 @@ fn five_control_planes_stand_behind_one_address() {
     let file = bench.spec.with_file_name("topology.yaml");
     let manifest = repository().join("tests/lab/demo/hello.yaml");
     topology::five_behind_an_address(&bench.cache, &bench.lab, &example, &file, &manifest, &told);
+    bench.lab.down().expect("the lab goes");
+}
+
+#[test]
+fn nodes_are_restarted_while_they_serve() {
+    let began = Instant::now();
+    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+
+    let bench = Bench::raise();
+    told("five bare hosts are up");
+    let example = std::fs::read_to_string(&bench.spec).expect("the spec");
+    let file = bench.spec.with_file_name("maintain.yaml");
+    std::fs::write(&file, maintain::spec(&example)).expect("a spec");
+    forget_pins(&file).expect("no lock file");
+    maintain::restarts_nodes_under_load(&bench.cache, &bench.lab, &file, VERSION, &told);
     bench.lab.down().expect("the lab goes");
 }
 
