@@ -61,6 +61,8 @@ pub async fn drains(api: &ClusterApi, cluster: &ControlPlane) {
     tokio::select! {
         () = run(api.client(), "shop") => panic!("kubelets ended"),
         () = run(api.client(), "leaving") => panic!("kubelets ended"),
+        // CoreDNS may stand on the node that is emptied.
+        () = run(api.client(), "kube-system") => panic!("kubelets ended"),
         () = async {
             let available = Condition::DeploymentAvailable { namespace: "shop".into(), name: "cart".into() };
             api.wait_until(&available, MINUTE, &mut super::silent()).await.unwrap();
