@@ -4,7 +4,6 @@ use super::difference::Differences;
 use super::{Input, Outcome, bootstrap, converge, preflight};
 use crate::finding::{Severity, worst};
 use crate::ids::HostName;
-use crate::plan::lint;
 
 /// Plans what turns the facts into the spec's cluster: bare hosts into a first one, or one that stands into what the
 /// spec has become.
@@ -23,10 +22,5 @@ pub(super) fn apply(input: Input<'_>, only: Option<&[HostName]>) -> Outcome {
     } else {
         converge::tell(input, &differences, findings)
     };
-    let contradictions = lint(&plan);
-    if contradictions.is_empty() {
-        Outcome::Plan(Box::new(plan))
-    } else {
-        Outcome::Blocked { findings: contradictions }
-    }
+    Outcome::checked(plan)
 }

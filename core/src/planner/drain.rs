@@ -11,7 +11,7 @@ use crate::drain::{
 use crate::finding::{Finding, Severity, worst};
 use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
-use crate::plan::{FORMAT, NO_DEADLINE, Plan, StepKind, Undo, lint};
+use crate::plan::{FORMAT, NO_DEADLINE, Plan, StepKind, Undo};
 use crate::spec::{Role, Spec};
 
 /// A few calls of the API through SSH, on a bad line and with a control plane that is being replaced.
@@ -160,7 +160,7 @@ fn keepers(input: NodeInput<'_>) -> Vec<HostName> {
 }
 
 fn plan(input: NodeInput<'_>, intent: Intent, findings: Vec<Finding>, story: Story) -> Outcome {
-    let plan = Plan {
+    Outcome::checked(Plan {
         format: FORMAT,
         operation: input.identity.operation.clone(),
         tool_version: input.tool_version.to_owned(),
@@ -171,11 +171,5 @@ fn plan(input: NodeInput<'_>, intent: Intent, findings: Vec<Finding>, story: Sto
         assumptions: Vec::new(),
         findings,
         steps: story.steps(),
-    };
-    let contradictions = lint(&plan);
-    if contradictions.is_empty() {
-        Outcome::Plan(Box::new(plan))
-    } else {
-        Outcome::Blocked { findings: contradictions }
-    }
+    })
 }

@@ -12,7 +12,7 @@ use crate::finding::{Finding, Severity, Subject, worst};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
 use crate::intent::{EtcdWork, Intent};
-use crate::plan::{Assumption, FORMAT, Plan, StepKind, Undo, lint};
+use crate::plan::{Assumption, FORMAT, Plan, StepKind, Undo};
 use crate::quorum::View;
 use crate::spec::Spec;
 
@@ -58,7 +58,7 @@ pub fn maintain(input: Maintaining<'_>, work: &EtcdWork) -> Outcome {
     if steps.is_empty() {
         return Outcome::Nothing { findings };
     }
-    let plan = Plan {
+    Outcome::checked(Plan {
         format: FORMAT,
         operation: input.identity.operation.clone(),
         tool_version: input.tool_version.to_owned(),
@@ -68,13 +68,7 @@ pub fn maintain(input: Maintaining<'_>, work: &EtcdWork) -> Outcome {
         assumptions: etcd.assumed().into_iter().map(|(path, value)| Assumption { path, value }).collect(),
         findings,
         steps,
-    };
-    let contradictions = lint(&plan);
-    if contradictions.is_empty() {
-        Outcome::Plan(Box::new(plan))
-    } else {
-        Outcome::Blocked { findings: contradictions }
-    }
+    })
 }
 
 fn blocked(code: &str, text: impl Into<String>) -> Outcome {

@@ -14,7 +14,7 @@ use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
 use crate::maintenance::HELD;
-use crate::plan::{FORMAT, NO_DEADLINE, Plan, Probe, StepKind, Undo, lint};
+use crate::plan::{FORMAT, NO_DEADLINE, Plan, Probe, StepKind, Undo};
 use crate::quorum::View;
 use crate::spec::{Host, Role, Spec};
 
@@ -112,7 +112,7 @@ pub fn maintain(wanted: Maintenance<'_>) -> Outcome {
     for (host, policy, forecast) in ahead {
         before = vec![turn(&mut story, wanted, host, policy, &forecast, &before)];
     }
-    let plan = Plan {
+    Outcome::checked(Plan {
         format: FORMAT,
         operation: input.identity.operation.clone(),
         tool_version: input.tool_version.to_owned(),
@@ -125,13 +125,7 @@ pub fn maintain(wanted: Maintenance<'_>) -> Outcome {
         assumptions: assumptions(input),
         findings,
         steps: story.steps(),
-    };
-    let contradictions = lint(&plan);
-    if contradictions.is_empty() {
-        Outcome::Plan(Box::new(plan))
-    } else {
-        Outcome::Blocked { findings: contradictions }
-    }
+    })
 }
 
 /// Whose turn comes when. A control plane that is worked on costs the others their slack, so workers show first whether

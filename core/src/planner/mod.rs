@@ -24,7 +24,7 @@ use crate::facts::Facts;
 use crate::finding::Finding;
 use crate::ids::{HostName, OperationId};
 use crate::marks::NodeMarks;
-use crate::plan::{FileSet, Plan, Preparation};
+use crate::plan::{FileSet, Plan, Preparation, lint};
 use crate::spec::Spec;
 
 pub use drain::{Choices, NodeInput, cordon, drain, foresee, uncordon};
@@ -123,4 +123,12 @@ pub enum Outcome {
     },
     /// There is something to do.
     Plan(Box<Plan>),
+}
+
+impl Outcome {
+    /// The plan, unless it contradicts itself: then it is not run, and what is wrong in it is told.
+    fn checked(plan: Plan) -> Self {
+        let contradictions = lint(&plan);
+        if contradictions.is_empty() { Self::Plan(Box::new(plan)) } else { Self::Blocked { findings: contradictions } }
+    }
 }

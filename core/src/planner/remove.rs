@@ -10,7 +10,7 @@ use crate::finding::{Finding, Severity, Subject, worst};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::StepId;
 use crate::intent::Intent;
-use crate::plan::{EtcdStart, FORMAT, FileSet, ObjectGroup, Plan, StepKind, Undo, lint};
+use crate::plan::{EtcdStart, FORMAT, FileSet, ObjectGroup, Plan, StepKind, Undo};
 use crate::spec::{EndpointMode, Host, Role};
 
 /// Everything that planning a removal may look at.
@@ -57,7 +57,7 @@ pub fn remove(removal: Removal<'_>) -> Outcome {
     let moved: Vec<StepId> =
         ahead.into_iter().map(|(policy, ahead)| tell_drain(&mut story, &host.name, policy, &ahead, &[])).collect();
     tell(&mut story, removal, gone, moved);
-    let plan = Plan {
+    Outcome::checked(Plan {
         format: FORMAT,
         operation: input.identity.operation.clone(),
         tool_version: input.tool_version.to_owned(),
@@ -67,13 +67,7 @@ pub fn remove(removal: Removal<'_>) -> Outcome {
         assumptions: assumptions(input),
         findings,
         steps: story.steps(),
-    };
-    let contradictions = lint(&plan);
-    if contradictions.is_empty() {
-        Outcome::Plan(Box::new(plan))
-    } else {
-        Outcome::Blocked { findings: contradictions }
-    }
+    })
 }
 
 fn about(host: &Host, severity: Severity, code: &str, text: impl Into<String>) -> Finding {

@@ -8,7 +8,7 @@ use crate::finding::{Finding, Severity, Subject, worst};
 use crate::guard::Guard;
 use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
-use crate::plan::{FORMAT, Plan, StepKind, Undo, lint};
+use crate::plan::{FORMAT, Plan, StepKind, Undo};
 use crate::spec::{Host, Role};
 
 /// Containers get their grace, file systems are unmounted, images are deleted: seconds on an idle machine, minutes where
@@ -48,13 +48,7 @@ pub(super) fn reset(input: Input<'_>, wanted: &Reset) -> Outcome {
     if hosts.is_empty() {
         return Outcome::Nothing { findings };
     }
-    let plan = tell(input, wanted, &hosts, findings);
-    let contradictions = lint(&plan);
-    if contradictions.is_empty() {
-        Outcome::Plan(Box::new(plan))
-    } else {
-        Outcome::Blocked { findings: contradictions }
-    }
+    Outcome::checked(tell(input, wanted, &hosts, findings))
 }
 
 /// Whether there is anything of ours on it.
