@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
@@ -22,11 +22,10 @@ use kubewright_certs::profile::{KubernetesVersion, Validity};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use xtask::bench::{Machine, Spread, rounded};
-use xtask::cache::Cache;
 use xtask::command::Background;
 
 use crate::memory;
-use crate::verify::fill;
+use crate::server::{connect, fill, program};
 
 const HOST: &str = "cp1";
 
@@ -177,20 +176,7 @@ impl Server {
         let tls = TlsOptions::new()
             .ca_certificate(Certificate::from_pem(credentials.ca_pem))
             .identity(Identity::from_pem(credentials.client_cert_pem, credentials.client_key_pem.expose_secret()));
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let options = ConnectOptions::new().with_tls(tls.clone());
-            // It tells nobody that it is up.
-            let answer = match Client::connect([format!("https://{}", self.client)], Some(options)).await {
-                Ok(mut client) => client.get("ready", None).await.map(|_| client),
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(client) => return Ok(client),
-                Err(error) if Instant::now() > deadline => return Err(error).context("etcd does not come up"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-            }
-        }
+        connect(&format!("https://{}", self.client), Some(ConnectOptions::new().with_tls(tls))).await
     }
 
     /// Seconds of a save by etcd's own client.
@@ -208,12 +194,6 @@ impl Server {
         fs::remove_file(target)?;
         Ok(seconds)
     }
-}
-
-fn program(name: &str) -> Result<PathBuf> {
-    let cache = Cache::open()?;
-    let found = cache.newest_build("etcd-", name);
-    found.with_context(|| format!("there is no {name} in {}; `make demo` builds it", cache.root().display()))
 }
 
 /// What kubewright would put on the host, its etcd's part, in one folder.

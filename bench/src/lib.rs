@@ -3,4 +3,5 @@
 pub mod etcd;
 pub mod fanout;
 pub mod memory;
+mod server;
 pub mod verify;

@@ -4,23 +4,17 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use etcd_client::{Client, Txn, TxnOp};
 use kubewright_snapshot::{Snapshot, SnapshotFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use xtask::bench::{Machine, Spread, rounded};
-use xtask::cache::Cache;
 use xtask::command::Background;
 
 use crate::memory;
-
-/// Bytes of a value: the mean of Kubernetes objects is one to three kilobytes.
-const VALUE: usize = 2_000;
-/// etcd takes 128 operations in one transaction.
-const AT_ONCE: u64 = 120;
+use crate::server::{connect, fill, program};
 
 /// What was found. The figures to quote stand first.
 #[derive(Debug, Serialize)]
@@ -114,7 +108,7 @@ pub fn one(what: &str, file: &Path) -> Result<Part> {
 fn write(file: &Path, folder: &Path, megabytes: u64) -> Result<()> {
     let (_server, url) = start(&folder.join("data"))?;
     tokio::runtime::Runtime::new()?.block_on(async {
-        let mut client = connect(&url).await?;
+        let mut client = connect(&url, None).await?;
         fill(&mut client, megabytes).await?;
         let (mut stream, mut target) = (client.snapshot().await?, File::create(file)?);
         while let Some(piece) = stream.message().await? {
@@ -124,36 +118,9 @@ fn write(file: &Path, folder: &Path, megabytes: u64) -> Result<()> {
     })
 }
 
-/// So many megabytes of values that no compression shrinks.
-///
-/// # Errors
-/// etcd does not take them.
-pub async fn fill(client: &mut Client, megabytes: u64) -> Result<()> {
-    let mut value = vec![0; VALUE];
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    for first in (0..megabytes * 1_000_000 / (VALUE as u64 + 100)).step_by(AT_ONCE as usize) {
-        let put = |number: u64| {
-            for chunk in value.chunks_mut(8) {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                chunk.copy_from_slice(random.to_le_bytes().get(..chunk.len()).unwrap_or_default());
-            }
-            let key = format!("/registry/pods/namespace-{}/a-pod-of-a-usual-name-{number}", number % 50);
-            TxnOp::put(key, [b"k8s\0", value.as_slice()].concat(), None)
-        };
-        client.txn(Txn::new().and_then((first..first + AT_ONCE).map(put).collect::<Vec<_>>())).await?;
-    }
-    Ok(())
-}
-
 fn start(data: &Path) -> Result<(Background, String)> {
     let address = || anyhow::Ok(format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?));
     let (client, peer) = (address()?, address()?);
-    let cache = Cache::open()?;
-    let program = cache.newest_build("etcd-", "etcd");
-    let program =
-        program.with_context(|| format!("there is no etcd in {}; `make demo` builds it", cache.root().display()))?;
     let arguments = [
         format!("--data-dir={}", data.display()),
         format!("--listen-client-urls={client}"),
@@ -166,23 +133,7 @@ fn start(data: &Path) -> Result<(Background, String)> {
         "--unsafe-no-fsync".to_owned(),
         "--snapshot-count=1000".to_owned(),
     ];
-    Ok((Background::start(&program, arguments, &data.with_extension("log"))?, client))
-}
-
-async fn connect(url: &str) -> Result<Client> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        // It tells nobody that it is up.
-        let answer = match Client::connect([url], None).await {
-            Ok(mut client) => client.get("ready", None).await.map(|_| client),
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(client) => return Ok(client),
-            Err(error) if Instant::now() > deadline => return Err(error).context("etcd does not come up"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    }
+    Ok((Background::start(&program("etcd")?, arguments, &data.with_extension("log"))?, client))
 }
 
 #[cfg(test)]
