@@ -26,7 +26,7 @@ test: packages ## Every test; those on the lab too, where this machine can host 
 	@tests/run
 
 conformance: ## Kubernetes' own conformance tests on a cluster that kubewright built; not part of `make test`
-	@tests/lab/install-packages.sh bind9-dnsutils iperf
+	@tests/lab/install-packages.sh bind9-dnsutils iperf netcat-openbsd
 	@$(XTASK) conformance
 
 check: licences ## Format, lints, scripts; licences and advisories where cargo-deny is installed

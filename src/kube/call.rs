@@ -75,7 +75,7 @@ impl ClusterApi {
             .without_max_times();
         (|| async {
             let answer = self.attempt(call).await?;
-            if answer.status.as_u16() < 400 { Ok(answer) } else { Err(complaint(call, &answer)) }
+            if answer.status.as_u16() < 400 { Ok(answer) } else { Err(self.complaint(call, &answer)) }
         })
         .retry(pauses)
         .when(|error| passes(error) && started.elapsed() < self.patience)
@@ -120,16 +120,25 @@ impl ClusterApi {
             }
         }
     }
-}
 
-/// The error in an answer: the API's `Status`, or whatever text stands in its place.
-pub(super) fn complaint(call: &Call, answer: &Answer) -> KubeError {
-    let code = answer.status.as_u16();
-    let status = serde_json::from_slice::<Status>(&answer.body).unwrap_or_else(|_| {
-        let text = String::from_utf8_lossy(&answer.body);
-        Status::failure(text.trim(), "").with_code(code)
-    });
-    KubeError { control_plane: answer.control_plane.clone(), ..from_status(&call.doing, code, &status) }
+    /// The error in an answer: the API's `Status`, or whatever text stands in its place. A control plane that cannot
+    /// answer for now, such as one whose etcd is gone, is asked after the others.
+    pub(super) fn complaint(&self, call: &Call, answer: &Answer) -> KubeError {
+        let code = answer.status.as_u16();
+        let status = serde_json::from_slice::<Status>(&answer.body).unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(&answer.body);
+            Status::failure(text.trim(), "").with_code(code)
+        });
+        let error =
+            KubeError { control_plane: answer.control_plane.clone(), ..from_status(&call.doing, code, &status) };
+        if answer.status.is_server_error()
+            && passes(&error)
+            && let Some(dialer) = &self.dialer
+        {
+            dialer.doubt(answer.control_plane.as_ref());
+        }
+        error
+    }
 }
 
 /// The text of a `Warning` header: `299 - "text"`, quotes and backslashes escaped (RFC 7234 §5.5).

@@ -166,7 +166,8 @@ impl Dialer {
         Err(DialError { failures })
     }
 
-    /// Puts the control plane in front behind the others: it took our request and then went silent.
+    /// Puts the control plane behind the others, so that whoever tries again meets another one: it took our request and
+    /// then went silent, or it has nothing to answer from. Without a name it is the one in front.
     pub(super) fn doubt(&self, host: Option<&HostName>) {
         let index = match host {
             Some(host) => self.endpoints.iter().position(|endpoint| &endpoint.route.host == host),

@@ -125,5 +125,5 @@ pub(super) async fn remark(api: &ClusterApi, about: &ObjectRef, reason: &str, te
         body: body.to_string().into_bytes(),
     };
     let answer = api.attempt(&call).await?;
-    if answer.status.as_u16() < 400 { Ok(()) } else { Err(call::complaint(&call, &answer)) }
+    if answer.status.as_u16() < 400 { Ok(()) } else { Err(api.complaint(&call, &answer)) }
 }

@@ -137,8 +137,8 @@ fn fault_of(code: u16, said: &str) -> Fault {
         409 => Fault::Conflict,
         400 | 405 | 406 | 413 | 415 | 422 => Fault::Invalid,
         429 | 503 | 504 => Fault::Busy,
-        // While etcd elects, the API server passes on its words as an internal error.
-        500 if said.contains("etcdserver:") => Fault::Busy,
+        // While etcd elects or cannot be reached, the API server passes on its words as an internal error.
+        500 if said.contains("etcdserver:") || said.contains("code = Unavailable") => Fault::Busy,
         _ => Fault::Server,
     }
 }

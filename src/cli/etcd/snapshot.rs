@@ -24,8 +24,9 @@ use crate::ports::{EtcdApi, Hosts};
 use crate::report::{self, Paint, saving};
 use crate::store::copies::Copies;
 
-/// How long the API is asked for kubeadm's record, which is worth no more: the data has it too.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the API is asked for kubeadm's record: past one API server that stays silent or answers for a stopped etcd
+/// (10 s), so that another is asked. It is worth no more: the data has it too.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Save etcd: a snapshot of the best member, proved to be what the cluster holds
 ///

@@ -2,7 +2,7 @@
 //! our own making; controller manager and scheduler on request. Everything ends when it is dropped.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,9 @@ use kubewright_certs::cluster::{Authorities, ClusterPki, Host, Roles};
 use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::profile::{KubernetesVersion, Validity};
 use kubewright_core::ids::HostName;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 use xtask::cache::Cache;
 use xtask::command::Background;
 
@@ -44,6 +47,32 @@ struct Member {
     host: HostName,
     address: SocketAddr,
     process: Option<Background>,
+    /// Its own way to etcd, as if it had a member of its own.
+    etcd: Wire,
+}
+
+/// Carries connections from one address to another until it is cut.
+struct Wire {
+    near: SocketAddr,
+    carrier: JoinHandle<()>,
+}
+
+impl Wire {
+    async fn to(far: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let near = listener.local_addr().unwrap();
+        let carrier = tokio::spawn(async move {
+            // Ends with the task, and every connection with it.
+            let mut connections = JoinSet::new();
+            while let Ok((mut from, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    let mut to = TcpStream::connect(far).await?;
+                    copy_bidirectional(&mut from, &mut to).await
+                });
+            }
+        });
+        Self { near, carrier }
+    }
 }
 
 /// The whole of it.
@@ -51,7 +80,6 @@ pub struct ControlPlane {
     // Before the folder: processes end before their files go.
     members: Vec<Member>,
     others: Vec<Background>,
-    etcd_url: String,
     programs: PathBuf,
     pub authority: String,
     folder: tempfile::TempDir,
@@ -87,16 +115,16 @@ impl ControlPlane {
             &folder.path().join("etcd.log"),
         )
         .unwrap();
-        let members = ADDRESSES
-            .iter()
-            .enumerate()
-            .map(|(index, address)| Member {
+        let mut members = Vec::new();
+        for (index, address) in ADDRESSES.iter().enumerate() {
+            members.push(Member {
                 host: HostName::new(format!("cp{}", index + 1)),
                 address: SocketAddr::new((*address).into(), port),
                 process: None,
-            })
-            .collect();
-        let mut this = Self { members, others: vec![etcd], etcd_url, programs, authority, folder };
+                etcd: Wire::to(SocketAddr::new(loopback.into(), client)).await,
+            });
+        }
+        let mut this = Self { members, others: vec![etcd], programs, authority, folder };
         this.start_member("cp1").await;
         this.start_member("cp2").await;
         this
@@ -107,11 +135,10 @@ impl ControlPlane {
         let pki = self.folder.path().join(host).join("etc/kubernetes/pki");
         let file = |name: &str| path_text(&pki.join(name));
         let log = self.folder.path().join(format!("{host}.log"));
-        let etcd_url = self.etcd_url.clone();
         let program = self.programs.join("kube-apiserver");
         let member = self.member(host);
         let arguments = flags(&[
-            ("etcd-servers", &etcd_url),
+            ("etcd-servers", &format!("http://{}", member.etcd.near)),
             ("bind-address", &member.address.ip().to_string()),
             ("secure-port", &member.address.port().to_string()),
             // Loopback addresses may not stand in Endpoints; nobody here uses the Service `kubernetes`.
@@ -151,6 +178,11 @@ impl ControlPlane {
     /// Lets it go on.
     pub fn thaw(&mut self, host: &str) {
         self.member(host).process.as_ref().unwrap().signal("-CONT").unwrap();
+    }
+
+    /// Cuts a control plane's API server off from etcd: it runs on and has nothing to answer from.
+    pub fn cut_from_etcd(&mut self, host: &str) {
+        self.member(host).etcd.carrier.abort();
     }
 
     /// Stops controller manager and scheduler in their tracks.
@@ -274,7 +306,7 @@ fn flags(flags: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn free_port(address: Ipv4Addr) -> u16 {
-    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn path_text(path: &Path) -> String {

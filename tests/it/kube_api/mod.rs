@@ -46,7 +46,8 @@ fn coredns() -> Condition {
     Condition::DeploymentAvailable { namespace: "kube-system".to_owned(), name: "coredns".to_owned() }
 }
 
-#[tokio::test]
+// More than one thread: kubectl is waited for while connections are carried to etcd.
+#[tokio::test(flavor = "multi_thread")]
 async fn real_api_servers() {
     let Some(binaries) = Binaries::find() else { return };
     let started = Instant::now();
@@ -63,6 +64,7 @@ async fn real_api_servers() {
     drain::drains(&api, &cluster).await;
     failover(&api, &mut cluster).await;
     through_ssh(&cluster).await;
+    without_etcd(&api, &mut cluster).await;
     eprintln!("{} tunnels were opened; all done after {:.1?}", hosts.opened.load(Ordering::Relaxed), started.elapsed());
 }
 
@@ -335,6 +337,17 @@ async fn failover(api: &ClusterApi, cluster: &mut ControlPlane) {
     assert_eq!(answered_by(api).await, "cp1");
     assert!(started.elapsed() < Duration::from_secs(1), "the frozen one is tried last");
     cluster.thaw("cp2");
+}
+
+/// An API server that answers and has nothing to answer from: another one is asked.
+async fn without_etcd(api: &ClusterApi, cluster: &mut ControlPlane) {
+    assert_eq!(api.ready().await.unwrap().control_plane.as_str(), "cp1");
+    cluster.cut_from_etcd("cp1");
+    let started = Instant::now();
+    let system = ObjectRef::cluster_wide("v1", "Namespace", "kube-system");
+    let found = api.clone().patience(Duration::from_secs(15)).get(&system).await;
+    eprintln!("a call after cp1 lost its etcd: {:.1?}", started.elapsed());
+    assert!(found.unwrap().is_some());
 }
 
 /// The same through ssh itself: two hosts behind one sshd, whose connections are then cut.

@@ -27,7 +27,10 @@ pub fn is_at_home(lab: &Lab, kubectl: &Kubectl, version: &str, worker: &str, tol
     on(lab, worker, "kubeadm reset --force 2>&1");
     kubectl.expect(&["delete", "node", worker]);
     on(lab, worker, &format!("{} --ignore-preflight-errors=all 2>&1", join.trim()));
-    kubectl.expect(&["wait", "--for=condition=Ready", &format!("node/{worker}"), "--timeout=120s"]);
+    // kubeadm ends when the kubelet has its certificate; the kubelet registers its node a moment later.
+    for what in ["create", "condition=Ready"] {
+        kubectl.expect(&["wait", &format!("--for={what}"), &format!("node/{worker}"), "--timeout=120s"]);
+    }
     on(lab, "cp1", "rm /usr/bin/kubeadm");
     on(lab, worker, "rm /usr/bin/kubeadm");
     told("kubeadm reset and joined a worker");
