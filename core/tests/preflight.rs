@@ -368,6 +368,7 @@ fn wrongs() -> Vec<Wrong> {
             Warns,
             &["10.0.0.0/8 on tun0", "pod network"],
         ),
+        wrong("cp1", |seen| seen.default_interface = Fact::Absent, "HOST072", Warns, &["10.96.0.0/12", "webhooks"]),
         wrong(
             "w1",
             |seen| value(&mut seen.addresses).push(address("cni0", "10.1.0.1".parse().unwrap())),

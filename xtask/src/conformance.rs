@@ -21,10 +21,6 @@ const HOSTS: [&str; 3] = ["cp1", "w1", "w2"];
 const LAB: &str = "conform";
 const SUBNET: &str = "10.79.0.0/24";
 
-/// The route that every machine has and the lab's hosts lack: without one that covers it, the kernel gives up on a
-/// Service's address before kube-proxy's rules see the packet, and API servers reach no webhook. It leads to nobody.
-const ROUTE: &str = "ip route add default dev eth0";
-
 /// Tests at once: most of their time is waiting, and more of them starve one another on two cores.
 pub const PROCESSES: usize = 4;
 
@@ -103,9 +99,6 @@ fn left_out() -> Result<Vec<LeftOut>> {
 }
 
 fn on(cache: &Cache, lab: &Lab, setting: &Setting, left_out: &[LeftOut]) -> Result<Outcome> {
-    for host in HOSTS {
-        lab.exec(host, ROUTE)?;
-    }
     let folder = cache.root().join("conformance");
     fs::create_dir_all(&folder)?;
     let operator = Operator { spec: folder.join("cluster.yaml"), folder: folder.clone() };

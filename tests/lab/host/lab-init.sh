@@ -38,6 +38,10 @@ SETTINGS
 # would fill that table anew, which loses the map of Services with nft 1.0.6 on Linux 6.18 (seen).
 nft flush ruleset 2>/dev/null || :
 
+# A machine has a default route, and needs it: without a route that covers it, the kernel gives up on a Service's address
+# before kube-proxy's rules see the packet, and API servers reach no webhook. This one leads to nobody.
+ip route add default dev eth0 2>/dev/null || :
+
 # podman mounts these three over the host's own; as mounts they could not be replaced by a rename, as a
 # node's preparation does. A plain Debian host has plain files.
 for file in hosts hostname resolv.conf; do

@@ -171,6 +171,7 @@ pub const PREFLIGHT: Area = Area {
             NeedsConsent,
             "`/etc/cni/net.d` has a file of another network add-on: pods that start before flannel would get that network.",
         ),
+        code("HOST072", Warns, "It has no route to Services' addresses: its API server reaches no webhook."),
         code(
             "TIME001",
             Blocks,

@@ -20,7 +20,7 @@ pub(super) struct Bare<'a> {
 type Check = fn(&Bare<'_>) -> Option<Finding>;
 
 /// In the order of the files they stand in; findings are sorted anyway.
-const CHECKS: [Check; 43] = [
+const CHECKS: [Check; 44] = [
     machine::unknown_system,
     machine::systemd,
     machine::swap,
@@ -49,6 +49,7 @@ const CHECKS: [Check; 43] = [
     network::ports,
     network::routes_into_ours,
     network::routes_around_ours,
+    network::no_route_to_services,
     network::left_bridge,
     network::firewalls,
     network::proxy,

@@ -120,6 +120,20 @@ fn routes(bare: &Bare<'_>, is: impl Fn(&Cidr, &Route) -> bool) -> Option<String>
     (!found.is_empty()).then(|| found.join(", ") + &more)
 }
 
+/// HOST072: the kernel looks for a route before kube-proxy's rules see the packet. Pods have one; it is what runs beside
+/// them that asks without: API servers their webhooks, and programs on the host any Service.
+pub(super) fn no_route_to_services(bare: &Bare<'_>) -> Option<Finding> {
+    let routes = bare.fitness.routes.known()?;
+    let services = bare.spec.network.service_cidr;
+    let none =
+        bare.seen.default_interface.is_absent() && !routes.iter().any(|route| route.destination.holds(&services));
+    none.then(|| {
+        let text = format!("it has no default route and none to {services}: nothing on it reaches a Service by its address, as API servers do with webhooks");
+        warns(bare.host, "HOST072", text)
+            .hint(format!("give it a default route, or `ip route add {services} dev …` with the interface of the cluster's network"))
+    })
+}
+
 /// HOST058: the bridge plugin refuses a bridge whose address is not the one that this node's pods will have.
 pub(super) fn left_bridge(bare: &Bare<'_>) -> Option<Finding> {
     let addresses = bare.seen.addresses.known()?;
