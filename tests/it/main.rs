@@ -13,4 +13,5 @@ mod hands;
 mod host;
 mod kube_api;
 mod maintain;
+mod members;
 mod web;

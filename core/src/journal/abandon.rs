@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Status, StepState};
 use crate::ids::HostName;
+use crate::intent::Intent;
 use crate::plan::{Plan, StepKind, Target};
 
 /// What a run that is given up leaves on hosts, as far as its journal tells. A step that was begun may have been done.
@@ -15,6 +16,8 @@ pub struct Remains {
     pub etcd: BTreeSet<HostName>,
     /// Hosts whose member may have been added to the etcd of a cluster that stands.
     pub members: BTreeSet<HostName>,
+    /// Hosts of the cluster whose etcd may have stopped, to come back as a new member.
+    pub renewing: BTreeSet<HostName>,
     /// Nodes that may still be cordoned by it.
     pub cordoned: BTreeSet<HostName>,
 }
@@ -27,6 +30,12 @@ pub fn remains(plan: &Plan, status: &Status) -> Remains {
     for step in begun {
         let Target::Host(host) = &step.target else { continue };
         match step.kind {
+            // The host stays a part of its cluster: nothing of it was claimed.
+            _ if matches!(plan.intent, Intent::ChangeEtcd { .. }) => {
+                if matches!(step.kind, StepKind::SetEtcdAside { .. } | StepKind::AddEtcdMember { .. }) {
+                    remains.renewing.insert(host.clone());
+                }
+            }
             StepKind::PlaceFiles { .. } | StepKind::StartWorker => {
                 remains.claimed.insert(host.clone());
             }
