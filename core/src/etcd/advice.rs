@@ -197,7 +197,9 @@ pub(super) fn next(seen: &Seen<'_>, view: &View<'_>, status: &EtcdStatus) -> Adv
     let with = |contents: Contents| status.members.iter().find(|member| member.contents == contents);
     if let Some(member) = with(Contents::Differ) {
         let why = match &member.host {
-            Some(host) => format!("saves what the majority holds; then: {}", command(&format!("member replace {host}"))),
+            Some(host) => {
+                format!("saves what the majority holds; then: {}", command(&format!("member replace {host}")))
+            }
             None => format!("saves what the majority holds; then {} has to be replaced", member.name),
         };
         return Advice::run(command("snapshot"), why);

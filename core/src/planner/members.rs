@@ -191,8 +191,8 @@ fn on_part<'a>(draft: Draft<'a>, input: Input<'_>, host: &Host) -> Draft<'a> {
 
 /// The token that the cluster's etcd was made with, as manifests of its members say.
 fn token(input: Input<'_>) -> String {
-    let tokens = input.facts.hosts.values().filter_map(|host| host.known()?.etcd_token.known());
-    tokens.cloned().next().unwrap_or_default()
+    let mut tokens = input.facts.hosts.values().filter_map(|host| host.known()?.etcd_token.known());
+    tokens.next().cloned().unwrap_or_default()
 }
 
 /// What was seen of a host that a member can be brought to; VOTER004 for any other.
@@ -305,8 +305,8 @@ fn take_out(story: &mut Story, changing: Changing<'_>, etcd: &EtcdFacts, named: 
     findings.extend(doubtful(etcd, &name, member, Leaving::ForGood));
     findings.extend(unbearable(&name, &change(true), etcd));
     let lives = home.filter(|host| input.facts.is_part(&host.name, input.spec));
-    findings.extend(lives.filter(|_| !member.learner).map(|host| loses_its_etcd(host)));
-    findings.extend(home.map(|host| comes_back(host)));
+    findings.extend(lives.filter(|_| !member.learner).map(loses_its_etcd));
+    findings.extend(home.map(comes_back));
 
     let agreed = consents.contains("VOTER005");
     let leave = StepKind::ForgetEtcdMember { member: member.id };
