@@ -12,7 +12,7 @@ use kubewright::exec::driver::End;
 use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{Call, FakeHosts, Fault, Reply};
 use kubewright::ports::{EtcdApi, SystemClock};
-use kubewright_core::facts::etcd::{EtcdFacts, MemberId};
+use kubewright_core::facts::etcd::{Alarm, AlarmKind, EtcdFacts, MemberId};
 use kubewright_core::facts::{Fact, Facts, HostRecord};
 use kubewright_core::ids::HostName;
 use kubewright_core::intent::{EtcdWork, MemberWork};
@@ -299,6 +299,18 @@ async fn contents_that_differ_in_the_end_are_told() {
     let Ok(End::Broken(broken)) = stage.process(None).await else { panic!("it should have broken") };
     let Breakage::Failed(failure) = &broken[0].what else { panic!("{broken:?}") };
     assert!(failure.text.starts_with("cp3 holds other contents than the others at revision "), "{failure:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupt_member_is_replaced_and_its_alarm_taken_back() {
+    let etcd = three();
+    etcd.raise(Alarm { member: Some(MemberId(3)), kind: AlarmKind::Corrupt });
+    let hosts = hosts(&etcd, Coming::Well);
+    let planned = plan_of(&etcd, &hosts, &MemberWork::Replace { host: "cp3".into() }, &[]).await;
+    let stage = Stage::with(etcd, hosts, planned);
+    assert_eq!(stage.process(None).await, Ok(End::Finished));
+    stage.is_replaced("corrupt").await;
+    assert_eq!(stage.seen().await.alarms, []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,7 @@ pub fn remains(plan: &Plan, status: &Status) -> Remains {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intent::MemberWork;
     use crate::journal::Event;
     use crate::summary::sample;
 
@@ -118,6 +119,23 @@ mod tests {
         assert_eq!((added.members.len(), added.etcd.len()), (1, 0));
         status.steps.insert(plan.steps[1].id.clone(), StepState::Started { attempt: 1 });
         assert_eq!(remains(&plan, &status).etcd, BTreeSet::from(["cp2".into()]));
+    }
+
+    #[test]
+    fn a_member_that_was_being_replaced_leaves_its_host_a_part() {
+        let mut plan = sample::plan();
+        plan.steps.truncate(2);
+        plan.intent = Intent::ChangeEtcd { change: MemberWork::Replace { host: "cp2".into() } };
+        plan.steps[0].kind = StepKind::SetEtcdAside { member: None };
+        plan.steps[1].kind = StepKind::StartEtcdMember;
+        plan.steps.iter_mut().for_each(|step| step.target = Target::Host("cp2".into()));
+        let mut status = Status::new(&plan);
+        assert_eq!(remains(&plan, &status), Remains::default());
+        for step in &plan.steps {
+            status.steps.insert(step.id.clone(), StepState::Started { attempt: 1 });
+        }
+        let renewing = BTreeSet::from(["cp2".into()]);
+        assert_eq!(remains(&plan, &status), Remains { renewing, ..Remains::default() }, "nothing was claimed");
     }
 
     #[test]

@@ -146,13 +146,19 @@ fn comes_up(
     let up = on_part(story.on(&host.name, StepKind::StartEtcdMember), input, host);
     let up = start_member(up, [&placed]);
     let promoted = promote(story, host, [&up]);
-    let manifests = place(story, input, host, FileSet::StaticPods, &start, &promoted);
+    let mut proved = agree(story, &promoted);
+    // Only that of the member that left was let pass.
+    if !etcd.alarms.is_empty() {
+        proved = story.in_cluster(StepKind::DisarmEtcd).after([&proved]).within(SHORT_SECONDS).because(
+            "whom the alarm is about has left, and contents agree; until it is taken back nothing can be written",
+        );
+    }
+    let manifests = place(story, input, host, FileSet::StaticPods, &start, &proved);
     let serving = on_part(story.on(&host.name, StepKind::StartControlPlane), input, host);
     let serving = start_serving(serving, [&manifests]);
-    let agree = agree(story, &serving);
     story
         .in_cluster(StepKind::Prove { nodes: vec![host.name.clone()], add_ons: false })
-        .after([&agree])
+        .after([&serving])
         .within(PROVE_SECONDS)
         .because("nothing is promised that was not seen: its node is Ready");
 }

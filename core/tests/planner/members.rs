@@ -106,9 +106,9 @@ fn a_dead_member_ends_leaves_and_comes_back_as_a_learner() {
         "04-cp3-manifest",
         "05-cp3-etcd",
         "06-cp3-promote",
-        "07-cp3-manifests",
-        "08-cp3-start",
-        "09-cluster-agree",
+        "07-cluster-agree",
+        "08-cp3-manifests",
+        "09-cp3-start",
         "10-cluster-prove",
     ];
     assert_eq!(told(&plan), steps);
@@ -164,7 +164,19 @@ fn nothing_is_replaced_that_the_others_need() {
 fn a_corrupt_member_is_replaced_and_nobody_else_is() {
     let spec = spec(3, 0);
     let facts = with(&spec, |etcd| etcd.alarms.push(Alarm { member: Some(MemberId(3)), kind: AlarmKind::Corrupt }));
-    assert_eq!(noted(&planned(asked(&spec, &facts, &replace("cp3"), &[]))), []);
+    let plan = planned(asked(&spec, &facts, &replace("cp3"), &[]));
+    assert_eq!(noted(&plan), []);
+    let steps = told(&plan);
+    assert_eq!(steps[6..8], ["07-cluster-agree", "08-cluster-disarm"], "not before contents agree");
+    // Its alarm stays when it has left, and hinders no new one.
+    let mut left = facts.clone();
+    left.etcd = left.etcd.map(|mut etcd| {
+        etcd.members.retain(|member| member.id != MemberId(3));
+        etcd.sights.remove(&MemberId(3));
+        etcd
+    });
+    let added = plan.steps.iter().find(|step| step.id.as_str().ends_with("-member")).unwrap();
+    assert_eq!(added.guards[0].check(&left), Ok(()));
     assert_eq!(codes(&asked(&spec, &facts, &replace("cp2"), &[])), ["VOTER002", "VOTER006"]);
 }
 

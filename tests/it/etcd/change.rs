@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use etcd_client::{Client, GetOptions};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, GetOptions};
 use kubewright::exec::driver::End;
 use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{FakeHosts, Reply};
@@ -167,6 +167,23 @@ impl Stage {
         assert_eq!(end, Ok(End::Finished), "{}", self.logs());
     }
 
+    /// Plans the replacement of a host's member from what is seen now, and runs it.
+    async fn replaces(&self, host: &str) {
+        let (facts, desired, consents, identity) =
+            (self.facts().await, Desired::default(), BTreeSet::new(), identity());
+        let input = Input {
+            spec: &self.spec,
+            facts: &facts,
+            desired: &desired,
+            findings: &[],
+            identity: &identity,
+            tool_version: "0",
+        };
+        let wanted = MemberWork::Replace { host: host.into() };
+        let plan = self.moved(change(Changing { input, consents: &consents }, &wanted));
+        self.runs(plan, facts).await;
+    }
+
     fn logs(&self) -> String {
         let members = self.members.lock().unwrap();
         (1..=3).map(|number| members.log(number)).collect()
@@ -219,18 +236,7 @@ async fn a_lost_disk_is_replaced_while_clients_write_and_nothing_is_lost() {
         assert!(Instant::now() < deadline, "{}", stage.logs());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let (facts, desired, consents, identity) = (stage.facts().await, Desired::default(), BTreeSet::new(), identity());
-    let input = Input {
-        spec: &stage.spec,
-        facts: &facts,
-        desired: &desired,
-        findings: &[],
-        identity: &identity,
-        tool_version: "0",
-    };
-    let wanted = MemberWork::Replace { host: "cp3".into() };
-    let plan = stage.moved(change(Changing { input, consents: &consents }, &wanted));
-    stage.runs(plan, facts).await;
+    stage.replaces("cp3").await;
     stop.cancel();
     let (confirmed, gap) = writing.await.unwrap();
     eprintln!("{} writes while a member was replaced; {gap:.1?} between two at most", confirmed.len());
@@ -239,5 +245,23 @@ async fn a_lost_disk_is_replaced_while_clients_write_and_nothing_is_lost() {
     assert!(all_well(&after) && id(&after, "cp3") != old, "{after:#?}");
     for client in &mut stage.clients(&[1, 2, 3]).await {
         assert!(keys(client).await.is_superset(&confirmed), "a confirmed write is lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupt_member_is_replaced_and_everything_is_written_again() {
+    let Some(program) = members::program() else { return };
+    let stage = Stage::start(program).await;
+    let old = id(&stage.seen().await, "cp2");
+    let mut clients = stage.clients(&[1, 3]).await;
+    let mut options = AlarmOptions::new();
+    options.with_member(old.0);
+    clients[0].alarm(AlarmAction::Activate, AlarmType::Corrupt, Some(options)).await.unwrap();
+    assert!(clients[0].put("x", "y", None).await.is_err(), "nothing is written");
+    stage.replaces("cp2").await;
+    let after = stage.seen().await;
+    assert!(all_well(&after) && id(&after, "cp2") != old && after.alarms.is_empty(), "{after:#?}");
+    for client in &mut clients {
+        client.put("x", "y", None).await.unwrap();
     }
 }
