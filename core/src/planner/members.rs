@@ -281,19 +281,40 @@ fn unbearable(host: &HostName, change: &MemberChange, etcd: &EtcdFacts) -> Optio
 
 /// VOTER007: its manifests are written anew, which must change nothing but etcd's members in them.
 fn other_manifests(input: Input<'_>, host: &Host, seen: &HostFacts) -> Option<Finding> {
-    let Some(files) = seen.files.known() else {
+    if seen.files.known().is_none() {
         let text = format!("its manifests cannot be read: {}", seen.files.why().unwrap_or("nobody looked"));
         return Some(about(&host.name, Severity::Blocks, "VOTER007", text));
-    };
-    let desired = input.desired.hosts.get(&host.name)?;
-    let manifests = desired.files.iter().filter(|(path, _)| path.starts_with(MANIFESTS));
-    let others: Vec<&str> = manifests
-        .filter(|(path, file)| files.get(*path).is_some_and(|digest| !file.digests.contains(digest)))
-        .map(|(path, _)| path.trim_start_matches(MANIFESTS))
-        .collect();
-    let text = format!("its {} are not as the spec says, and would be written anew", others.join(", "));
+    }
+    let own = manifests(input, host, |digest, right| digest.is_some_and(|digest| !right.contains(digest)));
     let hint = "kubewright plan tells what differs; make the spec what runs, or upgrade, then the same command again";
-    (!others.is_empty()).then(|| about(&host.name, Severity::Blocks, "VOTER007", text).hint(hint))
+    if !own.is_empty() {
+        let text = format!("its {} are not as the spec says, and would be written anew", own.join(", "));
+        return Some(about(&host.name, Severity::Blocks, "VOTER007", text).hint(hint));
+    }
+    let gone = manifests(input, host, |digest, _| digest.is_none());
+    if gone.is_empty() {
+        return None;
+    }
+    // What they said can only be told from the others.
+    let others = input.facts.control_planes(input.spec).into_iter().filter(|other| other.name != host.name);
+    others.into_iter().find_map(|other| {
+        let differ = manifests(input, other, |digest, right| digest.is_some_and(|digest| !right.contains(digest)));
+        let text = format!(
+            "its {} are gone, and {} of {} are not as the spec says: they would be written as the spec has become",
+            gone.join(", "),
+            differ.join(", "),
+            other.name
+        );
+        (!differ.is_empty()).then(|| about(&host.name, Severity::Blocks, "VOTER007", text).hint(hint))
+    })
+}
+
+/// Manifests of a host that `wanted` picks by the digest it has, if any, and those that are right.
+fn manifests<'d>(input: Input<'d>, host: &Host, wanted: impl Fn(Option<&String>, &[String]) -> bool) -> Vec<&'d str> {
+    let has = |path: &String| input.facts.host(&host.name).and_then(|seen| seen.files.known()?.get(path));
+    let desired = input.desired.hosts.get(&host.name).into_iter().flat_map(|desired| &desired.files);
+    let picked = desired.filter(|(path, file)| path.starts_with(MANIFESTS) && wanted(has(path), &file.digests));
+    picked.map(|(path, _)| path.trim_start_matches(MANIFESTS)).collect()
 }
 
 /// A member leaves for good, or until somebody adds one again.
