@@ -44,7 +44,7 @@ ids_of() {
 	ids_command=$1
 	shift
 	ids_said=$(cri "$ids_command" --quiet --no-trunc "$@") ||
-		fail service_failed "containerd does not tell what runs: $(printf '%s\n' "$ids_said" | plain | tail -n 1). See 'systemctl status containerd' on this host, then run again."
+		fail service_failed "containerd does not tell what runs: $(printf '%s\n' "$ids_said" | plain | tail -n 1). etcd's data is untouched, and the kubelet stays stopped until then. See 'systemctl status containerd' on this host, then run again."
 	printf '%s\n' "$ids_said" | grep -xE '[0-9a-f]{64}'
 	return 0
 }

@@ -14,4 +14,5 @@ mod host;
 mod kube_api;
 mod maintain;
 mod members;
+mod static_pods;
 mod web;
