@@ -361,7 +361,8 @@ pub enum Undo {
 pub enum Phase {
     /// Pods moved away.
     Drain,
-    /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader.
+    /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader, and members
+    /// that others come in stead of.
     Maintain,
     /// Packages, containerd, binaries, images.
     Prepare,
@@ -445,8 +446,9 @@ impl StepKind {
             Self::PrepareHost(_) => Phase::Prepare,
             Self::PlaceFiles { .. } | Self::StartControlPlane => Phase::Start,
             Self::AddEtcdMember { .. } | Self::StartEtcdMember | Self::PromoteEtcdMember => Phase::Start,
-            Self::RemoveEtcdMember | Self::ForgetEtcdMember { .. } | Self::SetEtcdAside { .. } => Phase::Leave,
-            Self::ResetHost { .. } => Phase::Leave,
+            // Whoever comes in its stead comes after.
+            Self::ForgetEtcdMember { .. } | Self::SetEtcdAside { .. } => Phase::Maintain,
+            Self::RemoveEtcdMember | Self::ResetHost { .. } => Phase::Leave,
             Self::MoveEtcdLeader | Self::DefragmentEtcd | Self::RestartEtcdMember => Phase::Maintain,
             Self::CompactEtcd { .. } | Self::DisarmEtcd => Phase::Maintain,
             Self::ApplyObjects { .. } => Phase::Objects,

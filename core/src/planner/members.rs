@@ -43,8 +43,7 @@ pub fn change(changing: Changing<'_>, work: &MemberWork) -> Outcome {
     match work {
         MemberWork::Replace { host } => renew(&mut story, changing, etcd, host, &mut findings),
         MemberWork::Add { host } => match etcd.member_on(host).filter(|member| member.has_started()) {
-            Some(member) if View::of(etcd).standing(member.id).is_some_and(Standing::is_well) => {}
-            Some(member) => findings.push(has_one(etcd, host, member)),
+            Some(member) => findings.extend(has_one(etcd, host, member)),
             None => renew(&mut story, changing, etcd, host, &mut findings),
         },
         MemberWork::Remove { member } => take_out(&mut story, changing, etcd, member, &mut findings),
@@ -80,11 +79,17 @@ fn blocked(text: &str) -> Outcome {
     Outcome::Blocked { findings: vec![finding.hint("kubewright etcd status tells how the members are")] }
 }
 
-/// VOTER008: adding one is not mending one.
-fn has_one(etcd: &EtcdFacts, host: &HostName, member: &Member) -> Finding {
-    let standing = View::of(etcd).standing(member.id).map(ToString::to_string).unwrap_or_default();
-    about(host, Severity::Blocks, "VOTER008", format!("it has a member already, which {standing}"))
-        .hint(format!("kubewright etcd member replace {host}"))
+/// VOTER008: adding one is not mending one. With a voter that is well there is nothing to do.
+fn has_one(etcd: &EtcdFacts, host: &HostName, member: &Member) -> Option<Finding> {
+    let view = View::of(etcd);
+    let standing = view.standing(member.id)?;
+    let how = match (standing.is_well(), member.learner) {
+        (true, false) => return None,
+        (true, true) => "is a learner still".to_owned(),
+        (false, _) => standing.to_string(),
+    };
+    let finding = about(host, Severity::Blocks, "VOTER008", format!("it has a member already, which {how}"));
+    Some(finding.hint(format!("kubewright etcd member replace {host}")))
 }
 
 /// The member of a host leaves, if there is one, and a new one comes.

@@ -291,11 +291,7 @@ fn join(steps: &[&Step]) -> String {
 fn leave(steps: &[&Step]) -> String {
     let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
     let mut parts = Vec::new();
-    let is_member = |kind: &StepKind| matches!(kind, StepKind::RemoveEtcdMember | StepKind::ForgetEtcdMember { .. });
-    some(&mut parts, number(is_member), "etcd member");
-    if number(|kind| matches!(kind, StepKind::SetEtcdAside { .. })) > 0 {
-        parts.push("etcd's data moved aside".to_owned());
-    }
+    some(&mut parts, number(|kind| *kind == StepKind::RemoveEtcdMember), "etcd member");
     some(&mut parts, number(|kind| matches!(kind, StepKind::ResetHost { .. })), "host");
     some(&mut parts, number(|kind| *kind == StepKind::DeleteNode), "node");
     parts.join(", ")
@@ -357,6 +353,12 @@ fn maintain(steps: &[&Step]) -> String {
     let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
     let on = |hosts: usize, what: &str| (hosts > 0).then(|| format!("{what} on {}", count(hosts, "host")));
     let mut parts = Vec::new();
+    if number(|kind| matches!(kind, StepKind::ForgetEtcdMember { .. })) > 0 {
+        parts.push("1 member out of etcd".to_owned());
+    }
+    if number(|kind| matches!(kind, StepKind::SetEtcdAside { .. })) > 0 {
+        parts.push("what it held moved aside".to_owned());
+    }
     some(&mut parts, number(|kind| *kind == StepKind::DefragmentEtcd), "database");
     some(&mut parts, number(|kind| *kind == StepKind::RestartEtcdMember), "etcd restart");
     some(&mut parts, number(|kind| *kind == StepKind::MoveEtcdLeader), "hand-over of leadership");

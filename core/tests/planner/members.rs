@@ -14,6 +14,7 @@ use kubewright_core::planner::members::{Changing, change};
 use kubewright_core::planner::{Desired, DesiredFile, DesiredHost, Identity, Input, Outcome};
 use kubewright_core::sim::World;
 use kubewright_core::spec::Spec;
+use kubewright_core::summary::Outline;
 use proptest::prelude::*;
 
 use crate::converge::standing;
@@ -136,6 +137,19 @@ fn a_dead_member_ends_leaves_and_comes_back_as_a_learner() {
     assert_eq!(asks, ["01-cp3-aside", "02-cp3-unmember", "03-cp3-member"]);
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+}
+
+#[test]
+fn the_plan_is_told_in_a_few_lines() {
+    let spec = spec(3, 1);
+    let lines = |work: &MemberWork, consents: &[&str]| {
+        let facts = with(&spec, |etcd| seen(etcd, 3, down));
+        let outline = Outline::of(&planned(asked(&spec, &facts, work, consents)));
+        let phases = outline.phases.iter().map(|line| format!("\n{}: {}", line.phase, line.description));
+        format!("{}{}", outline.headline, phases.collect::<String>())
+    };
+    insta::assert_snapshot!(lines(&replace("cp3"), &[]));
+    insta::assert_snapshot!(lines(&remove("cp3"), &["VOTER009"]));
 }
 
 #[test]
@@ -262,6 +276,14 @@ fn a_member_is_added_where_there_is_none() {
     assert!(matches!(asked(&spec, &with(&spec, |_| ()), &add("cp3"), &[]), Outcome::Nothing { .. }));
     let ill = with(&spec, |etcd| seen(etcd, 3, down));
     assert_eq!(codes(&asked(&spec, &ill, &add("cp3"), &[])), ["VOTER008"]);
+    let learner = with(&spec, |etcd| {
+        etcd.members.iter_mut().filter(|member| member.id == MemberId(3)).for_each(|member| member.learner = true);
+        if let Some(Sight::Answers(answer)) = etcd.sights.get_mut(&MemberId(3)) {
+            answer.learner = true;
+        }
+    });
+    assert_eq!(codes(&asked(&spec, &learner, &add("cp3"), &[])), ["VOTER008"], "it has no vote yet");
+    assert_eq!(noted(&planned(asked(&spec, &learner, &replace("cp3"), &[]))), [], "so nothing depends on it");
     // An entry that never started is another try's: it goes first.
     let unstarted = with(&spec, |etcd| {
         etcd.sights.remove(&MemberId(3));
