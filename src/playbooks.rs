@@ -64,11 +64,18 @@ pub const START_CONTROL_PLANE: &str = debian!("say.sh", "service.sh", "health.sh
 /// Starts a host's etcd alone and waits until it runs.
 pub const START_ETCD_MEMBER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-etcd-member.sh");
 
+/// Ends a host's etcd and waits until the next one serves.
+pub const RESTART_ETCD: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "etcd.sh", "restart-etcd.sh");
+
+/// Ends a host's etcd, and what cannot serve without it; data and manifests are kept.
+pub const SET_ETCD_ASIDE: &str =
+    debian!("say.sh", "service.sh", "health.sh", "wait.sh", "etcd.sh", "set-etcd-aside.sh");
+
 /// Starts a worker and waits until it reaches the API.
 pub const START_WORKER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-worker.sh");
 
 /// Takes off a host what kubewright put on it.
-pub const RESET: &str = debian!("say.sh", "runtime.sh", "pods.sh", "reset.sh");
+pub const RESET: &str = debian!("say.sh", "runtime.sh", "pods.sh", "etcd.sh", "reset.sh");
 
 /// Brings the distribution's packages up to date.
 pub const UPDATE_PACKAGES: &str = debian!("say.sh", "packages.sh", "update-packages.sh");

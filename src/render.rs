@@ -263,14 +263,15 @@ pub fn node_files(spec: &Spec, host: &Host, etcd: &EtcdStart, seen: &HostFacts) 
 pub fn file_set(spec: &Spec, host: &Host, which: FileSet, etcd: &EtcdStart, seen: &HostFacts) -> Vec<RenderedFile> {
     let resolv_conf = seen.systemd_resolved.known().copied().unwrap_or(false).then_some(kubelet::SYSTEMD_RESOLVED);
     let kubelet = || kubelet::files(spec, host, resolv_conf);
+    let etcd_alone = |file: &RenderedFile| file.path == layout::manifest("etcd");
     match which {
         FileSet::All => {
             [kubelet(), static_pods(spec, host, etcd), node_local::files(spec, host)].into_iter().flatten().collect()
         }
         FileSet::Etcd => {
-            let etcd_alone = |file: &RenderedFile| file.path == layout::manifest("etcd");
             kubelet().into_iter().chain(static_pods(spec, host, etcd).into_iter().filter(etcd_alone)).collect()
         }
+        FileSet::EtcdManifest => static_pods(spec, host, etcd).into_iter().filter(etcd_alone).collect(),
         FileSet::StaticPods => static_pods(spec, host, etcd),
         FileSet::Kubelet => kubelet(),
         FileSet::Proxy => node_local::files(spec, host),
@@ -279,7 +280,7 @@ pub fn file_set(spec: &Spec, host: &Host, which: FileSet, etcd: &EtcdStart, seen
 
 /// Digests of every text that follows from the spec. How etcd once started follows from history, so the host's own words
 /// for it are taken: two are right for its manifest (DESIGN.md §5), with the members that there were.
-fn expected_files(spec: &Spec, host: &Host, seen: &HostFacts) -> BTreeMap<String, DesiredFile> {
+pub fn expected_files(spec: &Spec, host: &Host, seen: &HostFacts) -> BTreeMap<String, DesiredFile> {
     let mut expected: BTreeMap<String, DesiredFile> = BTreeMap::new();
     let members = seen.etcd_initial_cluster.known().map(|text| EtcdStart::members_of(text)).unwrap_or_default();
     let token = seen.etcd_token.known().cloned().unwrap_or_default();

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::etcd::{AlarmKind, EtcdFacts};
+use crate::facts::etcd::{AlarmKind, EtcdFacts, MemberId};
 use crate::facts::{Fact, Facts, HostFacts, HostRecord, Membership};
 use crate::ids::{HostName, OperationId};
-use crate::quorum::{Change, Machine, Obstacle, Reason, decide};
+use crate::quorum::{Change, Machine, Obstacle, Reason, View, decide};
 
 /// A condition as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,23 @@ pub enum MemberChange {
         /// Whether its machine is known to be gone, or to run another system by now.
         gone: bool,
     },
+    /// Take the member of this identity out.
+    Forget {
+        /// Whom.
+        member: MemberId,
+        /// Whether its machine is known to be gone.
+        gone: bool,
+    },
+    /// Take the member of a host out, where there is one, and add a learner in its stead.
+    #[serde(rename_all = "camelCase")]
+    Replace {
+        /// Which host.
+        host: HostName,
+        /// Where the others will reach the new one.
+        peer_url: String,
+        /// Whether one that gives no answer may be taken out: it is stopped on its host before.
+        gone: bool,
+    },
     /// Stop the member of a host for a while: it is restarted.
     Stop {
         /// Which host.
@@ -76,7 +93,7 @@ pub enum MemberChange {
         /// Whether the user agreed that nothing is decided meanwhile, because it is the only voter.
         outage: bool,
     },
-    /// The member of a host answers nobody for a while, as during a defragmentation.
+    /// The member of a host answers nobody for a while, as during a defragmentation or a restart of its process alone.
     Pause {
         /// Which host.
         host: HostName,
@@ -98,8 +115,18 @@ impl MemberChange {
             Self::AddLearner { peer_url } if facts.member_at(peer_url).is_some() => None,
             Self::AddLearner { peer_url } => Some(Change::AddLearner { peer_urls: vec![peer_url.clone()] }),
             Self::Remove { host, gone } => {
-                let machine = if *gone { Machine::DeclaredGone } else { Machine::AsSeen };
-                facts.member_on(host).map(|member| Change::Remove { member: member.id, machine })
+                facts.member_on(host).map(|member| Change::Remove { member: member.id, machine: machine(*gone) })
+            }
+            Self::Forget { member, gone } => {
+                facts.member(*member).map(|member| Change::Remove { member: member.id, machine: machine(*gone) })
+            }
+            Self::Replace { host, peer_url, gone } => {
+                let peer_urls = vec![peer_url.clone()];
+                let old = facts.member_on(host).or_else(|| facts.member_at(peer_url));
+                Some(match old {
+                    Some(old) => Change::Replace { member: old.id, machine: machine(*gone), peer_urls },
+                    None => Change::AddLearner { peer_urls },
+                })
             }
             Self::Stop { host, .. } | Self::Pause { host, .. } => {
                 facts.member_on(host).map(|member| Change::Stop { member: member.id })
@@ -113,11 +140,17 @@ impl MemberChange {
         match (self, obstacle.reason) {
             // Leadership is moved away as part of it, or by a step before.
             (Self::Remove { .. } | Self::Pause { .. } | Self::Stop { .. }, Reason::Leads) => true,
+            (Self::Forget { .. } | Self::Replace { .. }, Reason::Leads) => {
+                // One that leads and gives no answer can hand nothing over, and is alive.
+                obstacle.member.is_some_and(|leader| {
+                    View::of(facts).standing(leader).is_some_and(|standing| !standing.is_unknown())
+                })
+            }
             (Self::Stop { outage, .. }, Reason::LastVoter) => *outage,
             (Self::Pause { standstill, .. }, Reason::LastVoter | Reason::LosesQuorum) => {
                 *standstill && facts.voters().count() <= 2
             }
-            // A full database is what a pause is good against.
+            // A full database is what a pause is good against, and a restart makes it no fuller.
             (Self::Pause { .. } | Self::Lead { .. }, Reason::Alarm) => {
                 facts.alarms.iter().all(|alarm| alarm.kind == AlarmKind::NoSpace)
             }
@@ -140,6 +173,10 @@ impl MemberChange {
             .collect();
         if obstacles.is_empty() { Ok(()) } else { Err(format!("etcd does not bear it now: {}", obstacles.join("; "))) }
     }
+}
+
+fn machine(gone: bool) -> Machine {
+    if gone { Machine::DeclaredGone } else { Machine::AsSeen }
 }
 
 impl Guard {

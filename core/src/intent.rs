@@ -48,6 +48,43 @@ pub enum Intent {
         /// What.
         work: EtcdWork,
     },
+    /// Change who is a member of etcd.
+    ChangeEtcd {
+        /// How.
+        change: MemberWork,
+    },
+}
+
+/// A change of etcd's members that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum MemberWork {
+    /// Take the member of a host out, and bring it back as a new one that gets its data from the others.
+    Replace {
+        /// Which host.
+        host: HostName,
+    },
+    /// Bring a member to a host that has none.
+    Add {
+        /// Which host.
+        host: HostName,
+    },
+    /// Take a member out.
+    Remove {
+        /// Its host, its name, or its identity in hexadecimal digits.
+        member: String,
+    },
+}
+
+impl MemberWork {
+    /// As it is typed behind `kubewright etcd member`.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Replace { host } => format!("replace {host}"),
+            Self::Add { host } => format!("add {host}"),
+            Self::Remove { member } => format!("remove {member}"),
+        }
+    }
 }
 
 /// Work on etcd that changes none of its members.
@@ -64,6 +101,11 @@ pub enum EtcdWork {
         /// Of the members on these hosts; of all where none is named.
         hosts: Vec<HostName>,
     },
+    /// Restart members.
+    Restart {
+        /// Those on these hosts; all where none is named.
+        hosts: Vec<HostName>,
+    },
     /// Forget all history but the newest.
     Compact,
     /// Take alarms back whose cause is gone.
@@ -78,7 +120,8 @@ impl Intent {
                 [node] => Some(node),
                 _ => None,
             },
-            Self::Bootstrap | Self::Converge | Self::Reset { .. } | Self::MaintainEtcd { .. } => None,
+            Self::Bootstrap | Self::Converge | Self::Reset { .. } => None,
+            Self::MaintainEtcd { .. } | Self::ChangeEtcd { .. } => None,
             Self::RemoveNode { node } | Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => {
                 Some(node)
             }

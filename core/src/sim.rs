@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::HostName;
 use crate::intent::Intent;
-use crate::plan::{ObjectGroup, Plan, Step, StepKind};
+use crate::plan::{ObjectGroup, Plan, Step, StepKind, Target};
 use crate::quorum;
 use crate::spec::{Role, Spec};
 
@@ -73,6 +73,8 @@ pub struct World {
     pub leader: Option<HostName>,
     /// Members whose databases have given back what was free.
     pub defragmented: BTreeSet<HostName>,
+    /// Members whose etcd was restarted.
+    pub restarted: BTreeSet<HostName>,
     /// A majority of the members once ran: from here on losing it is a violation.
     formed: bool,
     /// The plan is to take the whole cluster apart, so that there is nothing to lose.
@@ -99,6 +101,7 @@ impl World {
             learners: BTreeSet::new(),
             leader: None,
             defragmented: BTreeSet::new(),
+            restarted: BTreeSet::new(),
             formed: false,
             dissolving: false,
             outage_agreed: false,
@@ -186,7 +189,12 @@ impl World {
     fn invariants(&mut self, before: &Self, step: &Step) -> Result<(), String> {
         for (name, machine) in &before.machines {
             // A reset moves data aside, and only where nobody counts on it.
-            let moved_aside = matches!(step.kind, StepKind::ResetHost { .. }) && !self.is_member(name);
+            let moved_aside = match step.kind {
+                StepKind::ResetHost { .. } => !self.is_member(name),
+                // It does not start again before it has left the list: [`World::place`] sees to that.
+                StepKind::SetEtcdAside { .. } => step.target == Target::Host(name.clone()),
+                _ => false,
+            };
             if machine.etcd_data.is_some()
                 && self.machines[name].etcd_data != machine.etcd_data
                 && !moved_aside

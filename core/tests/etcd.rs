@@ -148,7 +148,7 @@ fn a_silently_damaged_member_is_named_whatever_its_health() {
     assert_eq!(stoppable, [false, true, false], "what is left must be right");
     assert_eq!(status.findings[0].subject, kubewright_core::finding::Subject::Host("cp2".into()));
     assert_eq!(status.next.command.as_deref(), Some("kubewright etcd snapshot -f lab.yaml"));
-    assert!(status.next.why.contains("cp2 has to be replaced"), "{}", status.next.why);
+    assert!(status.next.why.ends_with("kubewright etcd member replace cp2 -f lab.yaml"), "{}", status.next.why);
 }
 
 #[test]

@@ -287,6 +287,10 @@ fn alarms_stop_everything_but_their_cure() {
     assert_eq!(reasons(&corrupt, &remove(2)), [Reason::LosesQuorum, Reason::Alarm]);
     assert_eq!(reasons(&corrupt, &lead(3)), [Reason::NotWell]);
     assert_eq!(outlook(&corrupt, &replace(3)), (false, 2, 2, 0));
+    // Who has left took the damage along; etcd keeps the alarm.
+    let left = alarmed(AlarmKind::Corrupt, Some(77));
+    assert!(decide(&left, &add(9)).is_safe());
+    assert_eq!(reasons(&left, &stop(2)), [Reason::Alarm]);
     let unknown = alarmed(AlarmKind::Corrupt, None);
     for change in [stop(3), add(9), remove(3), replace(3)] {
         assert!(reasons(&unknown, &change).contains(&Reason::Alarm), "{change:?}");

@@ -1,5 +1,5 @@
 # Task: takes off a host what kubewright put on it.
-# Parts before it: say.sh runtime.sh pods.sh
+# Parts before it: say.sh runtime.sh pods.sh etcd.sh
 #
 # Values
 #   CRI_SOCKET      such as unix:///run/containerd/containerd.sock
@@ -30,26 +30,11 @@ stop_kubelet() {
 	say "kubelet: stopped"
 }
 
-# keep_etcd: the data moves aside, by renaming alone. Where the folder is a disk of its own its contents move within.
-keep_etcd() {
+delete_etcd() {
 	[ -n "$(ls -A /var/lib/etcd 2>/dev/null)" ] || return 0
-	if [ "$PURGE_ETCD" = yes ]; then
-		say "etcd: deleting its data, as asked ($(du -sm /var/lib/etcd | cut -f 1) MB)"
-		find /var/lib/etcd -mindepth 1 -delete
-		mountpoint -q /var/lib/etcd || rmdir /var/lib/etcd
-		return
-	fi
-	kept=etcd.$(date -u +%Y%m%dT%H%M%SZ)
-	if mountpoint -q /var/lib/etcd; then
-		[ -e /var/lib/etcd/member ] || return 0
-		kept=/var/lib/etcd/member.${kept#etcd.}
-		mv -T /var/lib/etcd/member "$kept"
-	else
-		kept=/var/lib/$kept
-		mv -T /var/lib/etcd "$kept"
-	fi || fail service_failed "etcd's data could not be moved aside to $kept. It is untouched; look at 'ls -la /var/lib/etcd', then run again."
-	sync "$(dirname "$kept")"
-	say "etcd: its data is kept in $kept; delete it yourself when nobody needs it"
+	say "etcd: deleting its data, as asked ($(du -sm /var/lib/etcd | cut -f 1) MB)"
+	find /var/lib/etcd -mindepth 1 -delete
+	mountpoint -q /var/lib/etcd || rmdir /var/lib/etcd
 }
 
 remove_network() {
@@ -151,7 +136,7 @@ reset() {
 	take_lock
 	stop_kubelet
 	end_pods
-	keep_etcd
+	if [ "$PURGE_ETCD" = yes ]; then delete_etcd; else keep_etcd; fi
 	remove_network
 	remove_kubernetes
 	remove_prepared

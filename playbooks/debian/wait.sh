@@ -30,6 +30,11 @@ start_kubelet() {
 	command -v kubelet >/dev/null ||
 		fail service_failed "There is no kubelet binary on this host, so the step \"prepare\" was not done here or its result was removed. Run kubewright again; it repeats that step."
 	run_unit kubelet "$(kubelet_print)"
+	follow_kubelet
+}
+
+# follow_kubelet: from here on each time that it ends by itself counts.
+follow_kubelet() {
 	kubelet_restarts
 	KUBELET_RESTARTS=$RESTARTS
 	KUBELET_SAID=$RESTARTS

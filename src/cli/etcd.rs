@@ -5,6 +5,7 @@ mod diff;
 mod logs;
 mod ls;
 mod maintain;
+mod member;
 mod snapshot;
 mod status;
 mod verify;
@@ -30,6 +31,9 @@ pub enum Etcd {
     Logs(logs::Logs),
     MoveLeader(maintain::MoveLeader),
     Defrag(maintain::Defrag),
+    Restart(maintain::Restart),
+    #[command(subcommand)]
+    Member(member::MemberCommand),
     Compact(maintain::Compact),
     #[command(subcommand)]
     Alarm(maintain::AlarmCommand),
@@ -47,6 +51,8 @@ impl Etcd {
             Self::Logs(command) => within(output, yes, async |world| command.run(world).await),
             Self::MoveLeader(command) => within(output, yes, async |world| command.run(world).await),
             Self::Defrag(command) => within(output, yes, async |world| command.run(world).await),
+            Self::Restart(command) => within(output, yes, async |world| command.run(world).await),
+            Self::Member(command) => within(output, yes, async |world| command.run(world).await),
             Self::Compact(command) => within(output, yes, async |world| command.run(world).await),
             Self::Alarm(command) => within(output, yes, async |world| command.run(world).await),
             Self::Verify(command) => command.run(json),

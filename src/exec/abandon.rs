@@ -137,6 +137,11 @@ impl Outlook {
                 "etcd's list may hold a member of {host} that this run added: kubewright node remove {host}"
             ));
         }
+        for host in &self.remains.renewing {
+            sentences.push(format!(
+                "etcd and with it the control plane of {host} may be stopped, its data kept beside /var/lib/etcd: kubewright etcd member replace {host}"
+            ));
+        }
         for node in &self.remains.cordoned {
             sentences.push(format!("{node} may still be cordoned by it: kubewright node uncordon {node}"));
         }

@@ -276,8 +276,12 @@ impl Effects for Hands {
             StepKind::StartEtcdMember => start::etcd_member(self, step, attempt, telling).await,
             StepKind::PromoteEtcdMember => members::promote(self, step, telling).await,
             StepKind::RemoveEtcdMember => members::remove(self, step, telling).await,
+            StepKind::ForgetEtcdMember { member } => members::forget(self, *member, telling).await,
+            StepKind::SetEtcdAside { member } => members::set_aside(self, step, attempt, *member, telling).await,
+            StepKind::ProveEtcd => members::prove(self, telling).await,
             StepKind::MoveEtcdLeader => upkeep::lead(self.etcd().await?, self.target(step)?, telling).await,
             StepKind::DefragmentEtcd => upkeep::defragment(self.etcd().await?, self.target(step)?, telling).await,
+            StepKind::RestartEtcdMember => upkeep::restart(self, step, attempt, telling).await,
             StepKind::CompactEtcd { revision } => upkeep::compact(self.etcd().await?, *revision, telling).await,
             StepKind::DisarmEtcd => upkeep::disarm(self.etcd().await?, telling).await,
             StepKind::ResetHost { keep_prepared, delete_etcd_data } => {

@@ -11,7 +11,7 @@ pub mod hands;
 mod keys;
 pub mod lock;
 mod maintain;
-mod members;
+pub mod members;
 pub mod mirror;
 pub mod objects;
 mod prepare;

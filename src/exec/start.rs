@@ -11,7 +11,7 @@ use crate::playbooks;
 use crate::ports::{Host, Script};
 
 /// Seconds that the script keeps back from the step's deadline, so that it can still say what it waited for.
-const TO_EXPLAIN: u32 = 20;
+pub(super) const TO_EXPLAIN: u32 = 20;
 
 /// Starts a control plane.
 ///

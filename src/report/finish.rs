@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kubewright_core::intent::Intent;
+use kubewright_core::intent::{Intent, MemberWork};
 use kubewright_core::summary::{PhaseTime, Run, outcome};
 
 use super::quantity::{count, took, whole};
@@ -46,6 +46,14 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
         Some(node) => (format!("kubewright node drain {node}"), format!("kubewright node uncordon {node}")),
         None => Default::default(),
     };
+    // One that left a host of the spec may come back.
+    let member_back = match &plan.intent {
+        Intent::ChangeEtcd { change: MemberWork::Remove { member } } => {
+            let host = plan.spec.hosts.iter().find(|host| host.name.as_str() == member);
+            host.map(|host| format!("kubewright etcd member add {}  brings one back", host.name))
+        }
+        _ => None,
+    };
     let next: &[&str] = match plan.intent {
         Intent::Reset { .. } => &[&show],
         Intent::Cordon { .. } => &[&drain, &uncordon],
@@ -56,6 +64,10 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
             &["take it out of the spec, or the next apply brings it back", "kubewright status"]
         }
         Intent::MaintainEtcd { .. } => &["kubewright etcd status"],
+        Intent::ChangeEtcd { .. } => match &member_back {
+            Some(add) => &["kubewright etcd status", add],
+            None => &["kubewright etcd status", &show],
+        },
         Intent::Bootstrap | Intent::Converge => &[&kubectl, "kubewright status", &show],
     };
     for (index, command) in next.iter().enumerate() {

@@ -44,7 +44,7 @@ const NAMES: [&str; 5] = ["cp1", "cp2", "cp3", "w1", "w2"];
 
 /// An API server that takes everything.
 #[derive(Default)]
-struct Agreeable {
+pub struct Agreeable {
     objects: Mutex<BTreeSet<String>>,
     marked: Mutex<BTreeMap<HostName, NodeMarks>>,
 }

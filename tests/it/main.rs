@@ -13,4 +13,6 @@ mod hands;
 mod host;
 mod kube_api;
 mod maintain;
+mod members;
+mod static_pods;
 mod web;

@@ -103,7 +103,7 @@ fn contents(member: &MemberStatus, found: &mut Vec<Finding>) {
         Contents::Differ => (
             "MEMB002",
             "holds other content than a majority of the members: it is damaged, and tells its clients things that are not so",
-            "save a snapshot (it is taken from the others), then replace this member",
+            "save a snapshot (it is taken from the others), then: kubewright etcd member replace",
         ),
         Contents::Disputed => (
             "MEMB003",
@@ -196,7 +196,12 @@ pub(super) fn next(seen: &Seen<'_>, view: &View<'_>, status: &EtcdStatus) -> Adv
     let command = |words: &str| format!("kubewright etcd {words} -f {}", seen.file);
     let with = |contents: Contents| status.members.iter().find(|member| member.contents == contents);
     if let Some(member) = with(Contents::Differ) {
-        let why = format!("saves what the majority holds; then {} has to be replaced", member.name);
+        let why = match &member.host {
+            Some(host) => {
+                format!("saves what the majority holds; then: {}", command(&format!("member replace {host}")))
+            }
+            None => format!("saves what the majority holds; then {} has to be replaced", member.name),
+        };
         return Advice::run(command("snapshot"), why);
     }
     if with(Contents::Disputed).is_some() {

@@ -17,7 +17,7 @@ use self::etcd::ETCD;
 use self::hosts::ARTEFACTS;
 use self::save::SAVE;
 use self::snapshot::SNAPSHOT;
-use self::work::WORK;
+use self::work::{CHANGE, WORK};
 
 pub use self::hosts::PREFLIGHT;
 pub use self::spec::{LOCK, SPEC};
@@ -49,7 +49,7 @@ pub struct Area {
 
 /// All areas, in the order of the reference.
 pub const AREAS: &[Area] =
-    &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, PLAN, DRAIN, ETCD, WORK, SAVE, SNAPSHOT];
+    &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, PLAN, DRAIN, ETCD, WORK, CHANGE, SAVE, SNAPSHOT];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }

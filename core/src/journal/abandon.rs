@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Status, StepState};
 use crate::ids::HostName;
+use crate::intent::Intent;
 use crate::plan::{Plan, StepKind, Target};
 
 /// What a run that is given up leaves on hosts, as far as its journal tells. A step that was begun may have been done.
@@ -15,6 +16,8 @@ pub struct Remains {
     pub etcd: BTreeSet<HostName>,
     /// Hosts whose member may have been added to the etcd of a cluster that stands.
     pub members: BTreeSet<HostName>,
+    /// Hosts of the cluster whose etcd may have stopped, to come back as a new member.
+    pub renewing: BTreeSet<HostName>,
     /// Nodes that may still be cordoned by it.
     pub cordoned: BTreeSet<HostName>,
 }
@@ -27,6 +30,12 @@ pub fn remains(plan: &Plan, status: &Status) -> Remains {
     for step in begun {
         let Target::Host(host) = &step.target else { continue };
         match step.kind {
+            // The host stays a part of its cluster: nothing of it was claimed.
+            _ if matches!(plan.intent, Intent::ChangeEtcd { .. }) => {
+                if matches!(step.kind, StepKind::SetEtcdAside { .. } | StepKind::AddEtcdMember { .. }) {
+                    remains.renewing.insert(host.clone());
+                }
+            }
             StepKind::PlaceFiles { .. } | StepKind::StartWorker => {
                 remains.claimed.insert(host.clone());
             }
@@ -56,6 +65,7 @@ pub fn remains(plan: &Plan, status: &Status) -> Remains {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intent::MemberWork;
     use crate::journal::Event;
     use crate::summary::sample;
 
@@ -109,6 +119,23 @@ mod tests {
         assert_eq!((added.members.len(), added.etcd.len()), (1, 0));
         status.steps.insert(plan.steps[1].id.clone(), StepState::Started { attempt: 1 });
         assert_eq!(remains(&plan, &status).etcd, BTreeSet::from(["cp2".into()]));
+    }
+
+    #[test]
+    fn a_member_that_was_being_replaced_leaves_its_host_a_part() {
+        let mut plan = sample::plan();
+        plan.steps.truncate(2);
+        plan.intent = Intent::ChangeEtcd { change: MemberWork::Replace { host: "cp2".into() } };
+        plan.steps[0].kind = StepKind::SetEtcdAside { member: None };
+        plan.steps[1].kind = StepKind::StartEtcdMember;
+        plan.steps.iter_mut().for_each(|step| step.target = Target::Host("cp2".into()));
+        let mut status = Status::new(&plan);
+        assert_eq!(remains(&plan, &status), Remains::default());
+        for step in &plan.steps {
+            status.steps.insert(step.id.clone(), StepState::Started { attempt: 1 });
+        }
+        let renewing = BTreeSet::from(["cp2".into()]);
+        assert_eq!(remains(&plan, &status), Remains { renewing, ..Remains::default() }, "nothing was claimed");
     }
 
     #[test]

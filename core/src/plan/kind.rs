@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::drain::Policy;
+use crate::facts::etcd::MemberId;
 use crate::ids::HostName;
 use crate::spec::{Role, Spec};
 
@@ -43,13 +44,28 @@ pub enum StepKind {
     StartEtcdMember,
     /// Give a learner its vote, once it has caught up.
     PromoteEtcdMember,
-    /// Take a member out of etcd; its leadership moves away before.
+    /// Take the member of this host out of etcd, whoever it is by then; its leadership moves away before.
     RemoveEtcdMember,
+    /// Take the member of this identity out of etcd, and no other that has its place by then; its leadership moves away before.
+    ForgetEtcdMember {
+        /// Whom.
+        member: MemberId,
+    },
+    /// End the etcd of this host and the static pods that cannot serve without it. Their manifests and its data are kept beside
+    /// their places; everything else on the host goes on.
+    SetEtcdAside {
+        /// Whose etcd it is; none where the host has no member. Where it has another by then, that is left alone.
+        member: Option<MemberId>,
+    },
+    /// Prove that all of etcd's members are well and hold the same.
+    ProveEtcd,
     /// Let the member of this host lead.
     MoveEtcdLeader,
     /// Give what is free in the database of this host's member back to the disk; its leadership moves away before. It answers nobody
     /// meanwhile.
     DefragmentEtcd,
+    /// End the container of this host's etcd and wait for the kubelet's next one to be well; its leadership moves away before.
+    RestartEtcdMember,
     /// Forget the history of all keys before this revision.
     CompactEtcd {
         /// The newest when it was planned.
@@ -165,6 +181,8 @@ pub enum FileSet {
     /// As all, but of the static pods only etcd's: a kube-apiserver beside a learner could not serve, and would end
     /// again and again.
     Etcd,
+    /// Of the static pods' manifests only etcd's, and nothing else: on a host that runs, whose kubelet then starts it.
+    EtcdManifest,
     /// The static pods' manifests.
     StaticPods,
     /// Configuration, flags and unit of its kubelet.
@@ -343,7 +361,8 @@ pub enum Undo {
 pub enum Phase {
     /// Pods moved away.
     Drain,
-    /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader.
+    /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader, and members
+    /// that others come in stead of.
     Maintain,
     /// Packages, containerd, binaries, images.
     Prepare,
@@ -383,6 +402,7 @@ impl StepKind {
         match self {
             Self::MakeKeys { .. } => "keys",
             Self::PrepareHost(_) => "prepare",
+            Self::PlaceFiles { files: FileSet::EtcdManifest, .. } => "manifest",
             Self::PlaceFiles { files: FileSet::StaticPods, .. } => "manifests",
             Self::PlaceFiles { files: FileSet::Kubelet, .. } => "kubelet",
             Self::PlaceFiles { files: FileSet::Proxy, .. } => "proxy",
@@ -393,9 +413,12 @@ impl StepKind {
             Self::AddEtcdMember { .. } => "member",
             Self::StartEtcdMember => "etcd",
             Self::PromoteEtcdMember => "promote",
-            Self::RemoveEtcdMember => "unmember",
+            Self::RemoveEtcdMember | Self::ForgetEtcdMember { .. } => "unmember",
+            Self::SetEtcdAside { .. } => "aside",
+            Self::ProveEtcd => "agree",
             Self::MoveEtcdLeader => "lead",
             Self::DefragmentEtcd => "defragment",
+            Self::RestartEtcdMember => "restart",
             Self::CompactEtcd { .. } => "compact",
             Self::DisarmEtcd => "disarm",
             Self::ResetHost { .. } => "reset",
@@ -423,13 +446,14 @@ impl StepKind {
             Self::PrepareHost(_) => Phase::Prepare,
             Self::PlaceFiles { .. } | Self::StartControlPlane => Phase::Start,
             Self::AddEtcdMember { .. } | Self::StartEtcdMember | Self::PromoteEtcdMember => Phase::Start,
+            // Whoever comes in its stead comes after.
+            Self::ForgetEtcdMember { .. } | Self::SetEtcdAside { .. } => Phase::Maintain,
             Self::RemoveEtcdMember | Self::ResetHost { .. } => Phase::Leave,
-            Self::MoveEtcdLeader | Self::DefragmentEtcd | Self::CompactEtcd { .. } | Self::DisarmEtcd => {
-                Phase::Maintain
-            }
+            Self::MoveEtcdLeader | Self::DefragmentEtcd | Self::RestartEtcdMember => Phase::Maintain,
+            Self::CompactEtcd { .. } | Self::DisarmEtcd => Phase::Maintain,
             Self::ApplyObjects { .. } => Phase::Objects,
             Self::StartWorker | Self::MarkNode | Self::DeleteNode => Phase::Join,
-            Self::Prove { .. } | Self::Settle { .. } => Phase::Prove,
+            Self::Prove { .. } | Self::ProveEtcd | Self::Settle { .. } => Phase::Prove,
             Self::Cordon | Self::Drain { .. } | Self::Uncordon { .. } => Phase::Drain,
             Self::NoteWorkloads | Self::AwaitDetached => Phase::Drain,
             Self::HandOverEtcdLead | Self::UpdatePackages { .. } | Self::RunScript { .. } | Self::Reboot => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::steps::SHORT_SECONDS;
+use super::steps::{SHORT_SECONDS, START_SECONDS};
 use super::story::Story;
 use super::{Identity, Outcome};
 use crate::facts::etcd::{AlarmKind, Answer, EtcdFacts, Member, Sight};
@@ -18,6 +18,26 @@ use crate::spec::Spec;
 
 /// A database of 8 GiB, etcd's advised limit, on a slow disk: 1.3 GB take 10 s on a fast one.
 const DEFRAGMENT_SECONDS: u32 = 900;
+
+/// Work during which a member answers nobody.
+struct Pause {
+    kind: StepKind,
+    seconds: u32,
+    /// What nobody can do meanwhile where there are only one or two members.
+    standstill: &'static str,
+}
+
+const DEFRAGMENT: Pause = Pause {
+    kind: StepKind::DefragmentEtcd,
+    seconds: DEFRAGMENT_SECONDS,
+    standstill: "nothing can be written while a member of so few is defragmented: seconds for each gigabyte",
+};
+
+const RESTART: Pause = Pause {
+    kind: StepKind::RestartEtcdMember,
+    seconds: START_SECONDS,
+    standstill: "nothing can be written while a member of so few restarts: a few seconds, and until it is mended if it does not come up",
+};
 
 /// Hundredths of its quota that a database may have for its alarm to be worth taking back: it would be raised again at the next write.
 const NEARLY_FULL: u64 = 95;
@@ -47,7 +67,8 @@ pub fn maintain(input: Maintaining<'_>, work: &EtcdWork) -> Outcome {
     let mut story = Story::default();
     let findings = match work {
         EtcdWork::MoveLeader { to } => move_leader(&mut story, etcd, to.as_ref()),
-        EtcdWork::Defragment { hosts } => defragment(&mut story, etcd, hosts, input.consents),
+        EtcdWork::Defragment { hosts } => one_by_one(&mut story, etcd, hosts, input.consents, &DEFRAGMENT),
+        EtcdWork::Restart { hosts } => one_by_one(&mut story, etcd, hosts, input.consents, &RESTART),
         EtcdWork::Compact => compact(&mut story, etcd),
         EtcdWork::Disarm => disarm(&mut story, etcd),
     };
@@ -116,7 +137,13 @@ fn move_leader(story: &mut Story, etcd: &EtcdFacts, to: Option<&HostName>) -> Ve
 }
 
 /// Followers first: what leads is asked last, so that leadership moves once.
-fn defragment(story: &mut Story, etcd: &EtcdFacts, hosts: &[HostName], consents: &BTreeSet<String>) -> Vec<Finding> {
+fn one_by_one(
+    story: &mut Story,
+    etcd: &EtcdFacts,
+    hosts: &[HostName],
+    consents: &BTreeSet<String>,
+    pause: &Pause,
+) -> Vec<Finding> {
     let view = View::of(etcd);
     let unknown: Vec<Finding> = hosts.iter().filter(|host| etcd.member_on(host).is_none()).map(no_member).collect();
     if !unknown.is_empty() {
@@ -133,8 +160,7 @@ fn defragment(story: &mut Story, etcd: &EtcdFacts, hosts: &[HostName], consents:
     let standstill = etcd.voters().count() <= 2;
     let mut findings = Vec::new();
     if standstill {
-        let text = "nothing can be written while a member of so few is defragmented: seconds for each gigabyte";
-        findings.push(Finding::new(Severity::NeedsConsent, "WORK004", Subject::Cluster, text));
+        findings.push(Finding::new(Severity::NeedsConsent, "WORK004", Subject::Cluster, pause.standstill));
     }
     let agreed = standstill && consents.contains("WORK004");
     let mut before: Vec<StepId> = Vec::new();
@@ -150,10 +176,10 @@ fn defragment(story: &mut Story, etcd: &EtcdFacts, hosts: &[HostName], consents:
         };
         before = vec![
             story
-                .on(&host, StepKind::DefragmentEtcd)
+                .on(&host, pause.kind.clone())
                 .after(&before)
                 .guard(Guard::EtcdBears { change })
-                .within(DEFRAGMENT_SECONDS)
+                .within(pause.seconds)
                 .because(why),
         ];
     }

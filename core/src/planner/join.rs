@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Input;
 use super::difference::Differences;
 use super::steps::{SHORT_SECONDS, START_SECONDS, guarded, join_worker, keys_seconds, mark, prepare};
-use super::story::Story;
+use super::story::{Draft, Story};
 use crate::facts::etcd::{EtcdFacts, Member};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
@@ -81,7 +81,7 @@ fn token(input: Input<'_>, differences: &Differences<'_>) -> String {
 }
 
 /// etcd's members as they will be when the next one starts.
-struct Members(BTreeMap<HostName, String>);
+pub(super) struct Members(BTreeMap<HostName, String>);
 
 impl Members {
     /// Those that stay: whoever is about to join left its place before.
@@ -91,15 +91,23 @@ impl Members {
             let dead = differences.joining.iter().filter_map(|host| known?.started_on(host));
             dead.into_iter().any(|dead| dead.id == member.id)
         };
-        let known = known.into_iter().flat_map(EtcdFacts::voters).filter(|member| !leaves(member));
-        let named = known.filter_map(|member| {
-            Some((HostName::new(member.name.clone()), member.peer_urls.first()?.clone()))
-                .filter(|_| member.has_started())
-        });
+        Self::staying(known.into_iter().flat_map(EtcdFacts::voters).filter(|member| !leaves(member)))
+    }
+
+    /// These, as far as they have ever started.
+    pub(super) fn staying<'m>(members: impl IntoIterator<Item = &'m Member>) -> Self {
+        let started = members.into_iter().filter(|member| member.has_started());
+        let named =
+            started.filter_map(|member| Some((HostName::new(member.name.clone()), member.peer_urls.first()?.clone())));
         Self(named.collect())
     }
 
-    fn start(&self, token: &str) -> EtcdStart {
+    /// One more is told of from here on.
+    pub(super) fn take_in(&mut self, host: &Host) {
+        self.0.insert(host.name.clone(), host.etcd_peer_url());
+    }
+
+    pub(super) fn start(&self, token: &str) -> EtcdStart {
         EtcdStart { initial_cluster_token: token.to_owned(), members: self.0.clone(), state: ClusterState::Existing }
     }
 }
@@ -167,28 +175,12 @@ fn join_member(
     ready: &[StepId],
     turn: &[StepId],
 ) -> (StepId, StepId) {
-    let peer_url = host.etcd_peer_url();
-    members.0.insert(host.name.clone(), peer_url.clone());
+    members.take_in(host);
     let files = place(story, input, host, FileSet::Etcd, members.start(token), ready);
-    let added = story
-        .on(&host.name, StepKind::AddEtcdMember { peer_url: peer_url.clone() })
-        .after(turn.iter().chain([&files]))
-        .guard(Guard::EtcdBears { change: MemberChange::AddLearner { peer_url } })
-        .undo(Undo::Nothing)
-        .within(SHORT_SECONDS)
-        .because("as a learner first: it has no vote, so nothing depends on it yet");
-    let up = guarded(story.on(&host.name, StepKind::StartEtcdMember), input, host, token)
-        .after([&added])
-        .probe(Probe::EtcdMemberUp)
-        .undo(Undo::ResetHost)
-        .within(START_SECONDS)
-        .because("its etcd alone: an API server beside a learner could not serve");
-    let promoted = story
-        .on(&host.name, StepKind::PromoteEtcdMember)
-        .after([&up])
-        .undo(Undo::Nothing)
-        .within(CATCH_UP_SECONDS)
-        .because("once it holds what the others hold, it gets its vote");
+    let added = add_learner(story, host, turn.iter().chain([&files]));
+    let up = guarded(story.on(&host.name, StepKind::StartEtcdMember), input, host, token);
+    let up = start_member(up.undo(Undo::ResetHost), [&added]);
+    let promoted = promote(story, host, [&up]);
     let manifests =
         place(story, input, host, FileSet::StaticPods, members.start(token), std::slice::from_ref(&promoted));
     let started = start_control_plane(story, input, host, token, [&manifests]);
@@ -202,10 +194,46 @@ fn start_control_plane<'i>(
     token: &str,
     after: impl IntoIterator<Item = &'i StepId>,
 ) -> StepId {
-    guarded(story.on(&host.name, StepKind::StartControlPlane), input, host, token)
+    let start = guarded(story.on(&host.name, StepKind::StartControlPlane), input, host, token);
+    start_serving(start.undo(Undo::ResetHost), after)
+}
+
+/// A host's member is added without a vote.
+pub(super) fn add_learner<'i>(story: &mut Story, host: &Host, after: impl IntoIterator<Item = &'i StepId>) -> StepId {
+    let peer_url = host.etcd_peer_url();
+    story
+        .on(&host.name, StepKind::AddEtcdMember { peer_url: peer_url.clone() })
+        .after(after)
+        .guard(Guard::EtcdBears { change: MemberChange::AddLearner { peer_url } })
+        .undo(Undo::Nothing)
+        .within(SHORT_SECONDS)
+        .because("as a learner first: it has no vote, so nothing depends on it yet")
+}
+
+/// Its etcd starts.
+pub(super) fn start_member<'i>(draft: Draft<'_>, after: impl IntoIterator<Item = &'i StepId>) -> StepId {
+    draft
+        .after(after)
+        .probe(Probe::EtcdMemberUp)
+        .within(START_SECONDS)
+        .because("its etcd alone: an API server beside a learner could not serve")
+}
+
+/// It gets its vote.
+pub(super) fn promote<'i>(story: &mut Story, host: &Host, after: impl IntoIterator<Item = &'i StepId>) -> StepId {
+    story
+        .on(&host.name, StepKind::PromoteEtcdMember)
+        .after(after)
+        .undo(Undo::Nothing)
+        .within(CATCH_UP_SECONDS)
+        .because("once it holds what the others hold, it gets its vote")
+}
+
+/// The control plane beside a member that has its vote starts.
+pub(super) fn start_serving<'i>(draft: Draft<'_>, after: impl IntoIterator<Item = &'i StepId>) -> StepId {
+    draft
         .after(after)
         .probe(Probe::ControlPlaneUp)
-        .undo(Undo::ResetHost)
         .within(START_SECONDS)
         .because("etcd has its data and its vote, so the API server can serve from the first moment")
 }

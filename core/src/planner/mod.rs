@@ -8,6 +8,7 @@ mod drain;
 pub mod etcd;
 mod join;
 mod maintain;
+pub mod members;
 mod preflight;
 mod remove;
 mod reset;

@@ -96,7 +96,7 @@ fn stop(view: &View<'_>, id: MemberId, found: &mut Obstacles) -> Outlook {
         for learner in view.members.values().filter(|member| member.learner) {
             found.push(learner_in_the_way(learner));
         }
-        alarms(view, None, found);
+        alarms(view, Cure::None, found);
     }
     Outlook::with(view.voters(), left)
 }
@@ -124,7 +124,7 @@ fn add(view: &View<'_>, peer_urls: &[String], found: &mut Obstacles) -> Outlook 
         found.extend(learners.into_iter().map(learner_in_the_way));
     }
     others_not_well(view, None, found);
-    alarms(view, None, found);
+    alarms(view, Cure::Renewal, found);
     versions(view, found);
     Outlook::of(view)
 }
@@ -159,7 +159,7 @@ fn promote(view: &View<'_>, id: MemberId, found: &mut Obstacles) -> Outlook {
     if !has_quorum(voters, well) || view.started_voters() + 1 < majority(voters) {
         found.push(loses_quorum(view, member, voters, well));
     }
-    alarms(view, None, found);
+    alarms(view, Cure::Renewal, found);
     versions(view, found);
     Outlook::with(voters, well)
 }
@@ -173,7 +173,7 @@ fn remove(view: &View<'_>, id: MemberId, machine: Machine, found: &mut Obstacles
         let hint = "make it reachable; if its machine is gone for good or switched off, say so";
         found.push(Obstacle::new(Reason::Unknown, text, hint).about(id));
     }
-    alarms(view, Some(id), found);
+    alarms(view, Cure::Removal(id), found);
     if member.learner {
         return Outlook::of(view);
     }
@@ -264,18 +264,33 @@ fn learner_in_the_way(learner: &Member) -> Obstacle {
     Obstacle::new(Reason::LearnerInTheWay, text, "promote or remove it first").about(learner.id)
 }
 
-/// Alarms that speak against a change. A corrupt member may be removed: that is the cure.
-fn alarms(view: &View<'_>, removed: Option<MemberId>, found: &mut Obstacles) {
+/// What a change does about an alarm of corruption.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cure {
+    /// Nothing.
+    None,
+    /// It takes this member out.
+    Removal(MemberId),
+    /// It brings a member that gets its contents from those that are left.
+    Renewal,
+}
+
+/// Alarms that speak against a change. A corrupt member may be removed, and another may come in its stead: that is the cure. etcd keeps
+/// the alarm of who has left until somebody takes it back.
+fn alarms(view: &View<'_>, cure: Cure, found: &mut Obstacles) {
     for alarm in &view.alarms {
         let whose = alarm.member.map_or("somebody".to_owned(), |id| match view.members.get(&id) {
             Some(member) => member.to_string(),
             None => format!("{id}, which is no member"),
         });
+        let has_left = alarm.member.is_some_and(|id| !view.members.contains_key(&id));
         let hint = match &alarm.kind {
             // A full database hinders no removal.
-            AlarmKind::NoSpace if removed.is_some() => continue,
+            AlarmKind::NoSpace if matches!(cure, Cure::Removal(_)) => continue,
             AlarmKind::NoSpace => "compact, defragment the members one after the other, then disarm the alarm",
-            AlarmKind::Corrupt if removed.is_some() && alarm.member == removed => continue,
+            AlarmKind::Corrupt if alarm.member.is_some_and(|id| cure == Cure::Removal(id)) => continue,
+            AlarmKind::Corrupt if has_left && cure == Cure::Renewal => continue,
+            AlarmKind::Corrupt if has_left => "disarm the alarm: who it is about has left",
             AlarmKind::Corrupt if alarm.member.is_some() => "replace that member, then disarm the alarm",
             AlarmKind::Corrupt => "find it by comparing hashes at one revision, replace it, then disarm the alarm",
             AlarmKind::Other(_) => "find out what it means, then disarm it",

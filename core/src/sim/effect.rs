@@ -24,17 +24,27 @@ impl World {
             StepKind::AddEtcdMember { .. } => self.add_member(step)?,
             StepKind::StartEtcdMember => self.start_member(step)?,
             StepKind::PromoteEtcdMember => self.promote(step)?,
-            StepKind::RemoveEtcdMember => {
+            StepKind::RemoveEtcdMember | StepKind::ForgetEtcdMember { .. } => {
                 self.need_api()?;
-                let name = self.host(step)?;
-                self.voters.remove(&name);
-                self.learners.remove(&name);
+                if let Target::Host(name) = &step.target {
+                    self.voters.remove(name);
+                    self.learners.remove(name);
+                }
             }
+            StepKind::ProveEtcd => self.need_api()?,
+            StepKind::SetEtcdAside { .. } => self.set_aside(step)?,
             StepKind::MoveEtcdLeader => {
                 let name = self.host(step)?;
                 self.lead(name)?;
             }
-            StepKind::DefragmentEtcd => self.defragment(step)?,
+            StepKind::DefragmentEtcd => {
+                let name = self.pause(step)?;
+                self.defragmented.insert(name);
+            }
+            StepKind::RestartEtcdMember => {
+                let name = self.pause(step)?;
+                self.restarted.insert(name);
+            }
             StepKind::CompactEtcd { .. } | StepKind::DisarmEtcd => self.need_api()?,
             StepKind::ResetHost { .. } => {
                 let name = self.host(step)?;
@@ -145,6 +155,7 @@ impl World {
         let token = etcd.initial_cluster_token.as_str();
         let name = self.host(step)?;
         let has_keys = self.keys.contains(&name);
+        let is_wiped_voter = self.voters.contains(&name) && self.machines[&name].etcd_data.is_none();
         let machine = self.machine(step)?;
         match files {
             FileSet::All | FileSet::Etcd => {
@@ -160,6 +171,18 @@ impl World {
                 machine.files = Some(token.to_owned());
                 machine.initial_cluster = etcd.members.keys().cloned().collect();
                 machine.manifests |= files == FileSet::All;
+            }
+            FileSet::EtcdManifest => {
+                // The kubelet runs, so the manifest is the start.
+                if machine.files.as_deref().is_some_and(|other| other != token) {
+                    return Err("the data of another etcd would be served".into());
+                }
+                machine.files = Some(token.to_owned());
+                machine.initial_cluster = etcd.members.keys().cloned().collect();
+                if is_wiped_voter {
+                    return Err("a voter would start without its data and could vote twice".into());
+                }
+                self.start_member(step)?;
             }
             FileSet::StaticPods => {
                 if self.learners.contains(&name) {
@@ -243,7 +266,7 @@ impl World {
     }
 
     /// It answers nobody meanwhile: others must decide, and another must lead.
-    fn defragment(&mut self, step: &Step) -> Result<(), String> {
+    fn pause(&mut self, step: &Step) -> Result<HostName, String> {
         self.need_api()?;
         let name = self.host(step)?;
         if self.leader.as_ref() == Some(&name)
@@ -254,10 +277,9 @@ impl World {
         let others = self.voters.iter().filter(|other| **other != name && self.runs(other)).count();
         // One or two cannot spare any; that is agreed to before.
         if self.voters.len() > 2 && self.voters.contains(&name) && !quorum::has_quorum(self.voters.len(), others) {
-            return Err("quorum would be lost while it is defragmented".into());
+            return Err("quorum would be lost while it answers nobody".into());
         }
-        self.defragmented.insert(name);
-        Ok(())
+        Ok(name)
     }
 
     fn start_member(&mut self, step: &Step) -> Result<(), String> {
@@ -275,6 +297,17 @@ impl World {
         }
         machine.kubelet = true;
         serve(machine)
+    }
+
+    /// Its etcd stops: others must decide, another must lead.
+    fn set_aside(&mut self, step: &Step) -> Result<(), String> {
+        let name = self.host(step)?;
+        if self.is_member(&name) {
+            self.pause(step)?;
+        }
+        let machine = self.machine(step)?;
+        (machine.files, machine.etcd_data, machine.manifests) = (None, None, false);
+        Ok(())
     }
 
     fn promote(&mut self, step: &Step) -> Result<(), String> {

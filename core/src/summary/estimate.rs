@@ -24,6 +24,10 @@ const START_CONTROL_PLANE_SECONDS: f64 = 16.0;
 const MEMBER_SECONDS: f64 = 1.0;
 /// A database of a small cluster; 1.3 GB take 9–11 s.
 const DEFRAGMENT_SECONDS: f64 = 2.0;
+/// etcd ends within a second; the kubelet notices within another and starts the next one, which needs a leader and its log.
+const RESTART_ETCD_SECONDS: f64 = 5.0;
+/// A kubelet that stops, four containers that end, a kubelet that starts.
+const ASIDE_SECONDS: f64 = 8.0;
 /// Kubelet start to an etcd that answers.
 const START_ETCD_SECONDS: f64 = 6.0;
 /// A learner of a small cluster has caught up within a second of its start; etcd asks for nine tenths.
@@ -68,11 +72,15 @@ pub fn typical(kind: &StepKind) -> Duration {
         StepKind::PlaceFiles { .. } => FILES_SECONDS,
         StepKind::AddEtcdMember { .. }
         | StepKind::RemoveEtcdMember
+        | StepKind::ForgetEtcdMember { .. }
+        | StepKind::ProveEtcd
         | StepKind::MoveEtcdLeader
         | StepKind::HandOverEtcdLead
         | StepKind::CompactEtcd { .. }
         | StepKind::DisarmEtcd => MEMBER_SECONDS,
         StepKind::DefragmentEtcd => DEFRAGMENT_SECONDS,
+        StepKind::SetEtcdAside { .. } => ASIDE_SECONDS,
+        StepKind::RestartEtcdMember => RESTART_ETCD_SECONDS,
         StepKind::StartEtcdMember => START_ETCD_SECONDS,
         StepKind::PromoteEtcdMember => PROMOTE_SECONDS,
         StepKind::ResetHost { .. } => RESET_SECONDS,

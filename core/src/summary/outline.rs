@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::estimate::{longest, typical};
 use crate::ids::{HostName, OperationId};
-use crate::intent::{EtcdWork, Intent};
+use crate::intent::{EtcdWork, Intent, MemberWork};
 use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
 use crate::spec::{CniName, Role, Spec};
 
@@ -79,8 +79,14 @@ pub fn outcome(plan: &Plan) -> String {
         Intent::MaintainEtcd { work } => match work {
             EtcdWork::MoveLeader { .. } => "etcd has another leader".to_owned(),
             EtcdWork::Defragment { .. } => "etcd's databases have given back what was free".to_owned(),
+            EtcdWork::Restart { .. } => "etcd's members were restarted".to_owned(),
             EtcdWork::Compact => "etcd has forgotten its history".to_owned(),
             EtcdWork::Disarm => "etcd's alarms are taken back".to_owned(),
+        },
+        Intent::ChangeEtcd { change } => match change {
+            MemberWork::Replace { host } => format!("{host} has a new member of etcd, and all members agree"),
+            MemberWork::Add { host } => format!("{host} has a member of etcd, and all members agree"),
+            MemberWork::Remove { member } => format!("{member} is out of etcd"),
         },
     }
 }
@@ -99,8 +105,14 @@ pub fn headline(plan: &Plan) -> String {
         Intent::MaintainEtcd { ref work } => match work {
             EtcdWork::MoveLeader { .. } => "let another member of etcd lead".to_owned(),
             EtcdWork::Defragment { .. } => "defragment etcd's databases, one after the other".to_owned(),
+            EtcdWork::Restart { .. } => "restart etcd's members, one after the other".to_owned(),
             EtcdWork::Compact => "have etcd forget its history".to_owned(),
             EtcdWork::Disarm => "take etcd's alarms back".to_owned(),
+        },
+        Intent::ChangeEtcd { ref change } => match change {
+            MemberWork::Replace { host } => format!("replace the etcd member of {host} by a new one"),
+            MemberWork::Add { host } => format!("bring a member of etcd to {host}"),
+            MemberWork::Remove { member } => format!("take {member} out of etcd"),
         },
     }
 }
@@ -119,9 +131,11 @@ pub fn short(plan: &Plan) -> String {
         Intent::MaintainEtcd { ref work } => match work {
             EtcdWork::MoveLeader { .. } => "move leader".to_owned(),
             EtcdWork::Defragment { .. } => "defragment".to_owned(),
+            EtcdWork::Restart { .. } => "restart etcd".to_owned(),
             EtcdWork::Compact => "compact".to_owned(),
             EtcdWork::Disarm => "disarm".to_owned(),
         },
+        Intent::ChangeEtcd { ref change } => format!("member {}", change.words()),
     }
 }
 
@@ -223,6 +237,9 @@ fn keys(steps: &[&Step]) -> String {
 }
 
 fn start(plan: &Plan, steps: &[&Step]) -> String {
+    if matches!(plan.intent, Intent::ChangeEtcd { .. }) {
+        return "etcd as a learner, its vote once it has caught up, then the rest of the control plane".to_owned();
+    }
     if plan.intent != Intent::Bootstrap {
         let hosts: BTreeSet<&Target> = steps.iter().map(|step| &step.target).collect();
         return format!("kubelets of {}", count(hosts.len(), "control plane"));
@@ -294,6 +311,9 @@ fn prove(steps: &[&Step]) -> String {
     if steps.iter().any(|step| matches!(step.kind, StepKind::Settle { .. })) {
         parts.push("records written".to_owned());
     }
+    if steps.iter().any(|step| step.kind == StepKind::ProveEtcd) {
+        parts.push("etcd's members well and of one content".to_owned());
+    }
     let returned = steps.iter().filter(|step| step.kind == StepKind::ProveReturned).count();
     if returned > 0 {
         parts.push(format!("{} proved back and uncordoned, workloads whole before the next", count(returned, "node")));
@@ -333,7 +353,14 @@ fn maintain(steps: &[&Step]) -> String {
     let number = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|step| wanted(&step.kind)).count();
     let on = |hosts: usize, what: &str| (hosts > 0).then(|| format!("{what} on {}", count(hosts, "host")));
     let mut parts = Vec::new();
+    if number(|kind| matches!(kind, StepKind::ForgetEtcdMember { .. })) > 0 {
+        parts.push("1 member out of etcd".to_owned());
+    }
+    if number(|kind| matches!(kind, StepKind::SetEtcdAside { .. })) > 0 {
+        parts.push("what it held moved aside".to_owned());
+    }
     some(&mut parts, number(|kind| *kind == StepKind::DefragmentEtcd), "database");
+    some(&mut parts, number(|kind| *kind == StepKind::RestartEtcdMember), "etcd restart");
     some(&mut parts, number(|kind| *kind == StepKind::MoveEtcdLeader), "hand-over of leadership");
     some(&mut parts, number(|kind| matches!(kind, StepKind::CompactEtcd { .. })), "compaction");
     some(&mut parts, number(|kind| *kind == StepKind::DisarmEtcd), "taking back of alarms");

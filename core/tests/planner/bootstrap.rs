@@ -110,6 +110,26 @@ fn a_deleted_manifest_is_told_and_not_guessed() {
 }
 
 #[test]
+fn a_control_plane_whose_member_was_taken_out_is_told_how_it_comes_back() {
+    let spec = spec(1, 0);
+    let mut facts = Facts { cluster: known(ClusterFacts::default()), ..Facts::default() };
+    let path = "/etc/kubernetes/manifests/etcd.yaml".to_owned();
+    let file = DesiredFile { digests: vec!["abc".into()], refreshed_with: None };
+    let wanted = DesiredHost { files: BTreeMap::from([(path.clone(), file)]), ..DesiredHost::default() };
+    let desired = Desired { hosts: BTreeMap::from([("cp1".into(), wanted)]) };
+    let mut hint = |files| {
+        facts.hosts.insert("cp1".into(), known(HostFacts { files: known(files), ..part(&spec.hosts[0]) }));
+        match asked(&spec, &facts, &desired, &Request::Apply { only: None }) {
+            Outcome::Blocked { findings } => findings[0].hint.clone().unwrap(),
+            other => panic!("{other:#?}"),
+        }
+    };
+    assert!(hint(BTreeMap::new()).ends_with("kubewright etcd member add cp1"));
+    let other = hint(BTreeMap::from([(path, "def".to_owned())]));
+    assert!(!other.contains("member add"), "one that differs is another matter: {other}");
+}
+
+#[test]
 fn what_reading_and_rendering_found_blocks_the_plan() {
     let spec = spec(1, 0);
     let facts = facts(&spec);

@@ -7,7 +7,7 @@ use kubewright_core::facts::etcd::{Alarm, AlarmKind, EtcdFacts, MemberId, Sight}
 use kubewright_core::guard::{Guard, MemberChange};
 use kubewright_core::ids::HostName;
 use kubewright_core::intent::EtcdWork;
-use kubewright_core::plan::{Plan, StepKind, waves};
+use kubewright_core::plan::{Plan, Probe, StepKind, Undo, waves};
 use kubewright_core::planner::etcd::{Maintaining, maintain};
 use kubewright_core::planner::{Identity, Outcome};
 use kubewright_core::sim::World;
@@ -32,6 +32,10 @@ fn planned(outcome: Outcome) -> Plan {
 
 fn defrag(hosts: &[&str]) -> EtcdWork {
     EtcdWork::Defragment { hosts: hosts.iter().map(|host| HostName::from(*host)).collect() }
+}
+
+fn restart(hosts: &[&str]) -> EtcdWork {
+    EtcdWork::Restart { hosts: hosts.iter().map(|host| HostName::from(*host)).collect() }
 }
 
 /// A cluster that stands, its etcd changed.
@@ -66,6 +70,30 @@ fn followers_are_defragmented_first_and_the_leader_last() {
     let one = planned(asked(&spec, &facts, &defrag(&["cp3"]), &[]));
     assert_eq!(order(&one), ["01-cp3-defragment"]);
     assert_eq!(codes(&asked(&spec, &facts, &defrag(&["w1"]), &[])), ["WORK003"]);
+}
+
+#[test]
+fn followers_are_restarted_first_and_the_leader_last() {
+    let spec = spec(5, 1);
+    let facts = standing(&spec, |_| true);
+    let plan = planned(asked(&spec, &facts, &restart(&[]), &[]));
+    let told = ["01-cp2-restart", "02-cp3-restart", "03-cp4-restart", "04-cp5-restart", "05-cp1-restart"];
+    assert_eq!(order(&plan), told, "cp1 leads");
+    assert!(plan.steps.iter().all(|step| step.probe == Probe::Repeatable && step.undo == Undo::Nothing));
+    let one = planned(asked(&spec, &facts, &restart(&["cp1", "cp4"]), &[]));
+    assert_eq!(order(&one), ["01-cp4-restart", "02-cp1-restart"]);
+    assert_eq!(codes(&asked(&spec, &facts, &restart(&["cp9"]), &[])), ["WORK003"]);
+}
+
+#[test]
+fn who_hangs_may_be_restarted_and_nobody_beside_it() {
+    let spec = spec(3, 0);
+    let facts = with(&spec, |etcd| {
+        etcd.sights.insert(MemberId(3), Sight::Silent { why: "slow".to_owned() });
+    });
+    assert_eq!(order(&planned(asked(&spec, &facts, &restart(&["cp3"]), &[]))), ["01-cp3-restart"]);
+    assert_eq!(codes(&asked(&spec, &facts, &restart(&["cp2"]), &[])), ["WORK002"]);
+    assert_eq!(codes(&asked(&spec, &facts, &restart(&[]), &[])), ["WORK002", "WORK002"], "cp2 and cp1");
 }
 
 #[test]
@@ -148,18 +176,24 @@ fn history_goes_up_to_the_newest_revision_of_a_majority() {
 }
 
 proptest! {
-    /// In any order that the plan allows, with crashes anywhere: quorum is never lost, who is defragmented does not lead, and all
+    /// In any order that the plan allows, with crashes anywhere: quorum is never lost, whose turn it is does not lead, and all
     /// of them come to it.
     #[test]
-    fn every_member_comes_to_it_and_quorum_is_kept(members in prop::sample::select(vec![3_usize, 5]), moves in moves()) {
+    fn every_member_comes_to_it_and_quorum_is_kept(
+        members in prop::sample::select(vec![3_usize, 5]),
+        restarts in any::<bool>(),
+        moves in moves(),
+    ) {
         let spec = spec(members, 1);
-        let plan = planned(asked(&spec, &standing(&spec, |_| true), &defrag(&[]), &[]));
+        let work = if restarts { restart(&[]) } else { defrag(&[]) };
+        let plan = planned(asked(&spec, &standing(&spec, |_| true), &work, &[]));
         let mut world = World::standing(&spec, TOKEN, |_| true);
         world.leader = Some("cp1".into());
         let mut rehearsal = Rehearsal::new(&plan, world);
         rehearsal.play(moves);
         prop_assert!(rehearsal.status.is_over() || rehearsal.status.done() == plan.steps.len());
-        prop_assert_eq!(&rehearsal.world.defragmented, &rehearsal.world.voters);
+        let had_their_turn = if restarts { &rehearsal.world.restarted } else { &rehearsal.world.defragmented };
+        prop_assert_eq!(had_their_turn, &rehearsal.world.voters);
         prop_assert_ne!(rehearsal.world.leader.as_ref().map(HostName::as_str), Some("cp1"), "it handed over before its turn");
     }
 }

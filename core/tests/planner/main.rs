@@ -6,6 +6,7 @@ mod bootstrap;
 mod converge;
 mod etcd;
 mod maintain;
+mod members;
 mod remove;
 mod reset;
 mod setting;

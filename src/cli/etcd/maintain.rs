@@ -1,4 +1,4 @@
-//! `kubewright etcd move-leader | defrag | compact | alarm`: work on etcd as a plan, shown, asked about, and run by the one executor.
+//! `kubewright etcd move-leader | defrag | restart | compact | alarm`: work on etcd as a plan, shown, asked about, and run by the one executor.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -58,6 +58,20 @@ pub struct Defrag {
     common: Common,
 }
 
+/// Restart etcd, one member after the other
+///
+/// Followers first, the leader last once another leads; the next begins when the one before is well again, so that a majority
+/// decides all along. The container of the static pod ends and the kubelet starts the next one; nothing else of the host is touched. Its own API server
+/// answers nothing for the seconds in between.
+#[derive(Debug, clap::Args)]
+pub struct Restart {
+    /// The hosts whose members are meant; all where none is named
+    #[arg(value_name = "HOST")]
+    hosts: Vec<HostName>,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Have etcd forget all history but the newest
 ///
 /// The API server does this every five minutes for what is older than five minutes. By hand it helps where the database is full.
@@ -102,6 +116,13 @@ impl Defrag {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         let named = self.hosts.iter().map(|host| format!(" {host}")).collect::<String>();
         self.common.carry_out(world, EtcdWork::Defragment { hosts: self.hosts }, &format!("defrag{named}")).await
+    }
+}
+
+impl Restart {
+    pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
+        let named = self.hosts.iter().map(|host| format!(" {host}")).collect::<String>();
+        self.common.carry_out(world, EtcdWork::Restart { hosts: self.hosts }, &format!("restart{named}")).await
     }
 }
 

@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use self::tmpfs::Tmpfs;
 
 /// A snapshot that a real etcd wrote.
-fn golden(name: &str) -> Vec<u8> {
+pub fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("snapshot/tests/golden/{name}.db.gz"));
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
@@ -37,7 +37,7 @@ fn golden(name: &str) -> Vec<u8> {
 }
 
 /// What a member sends whose disk changed a value behind its back: everything is right with it, its digest too.
-fn damaged() -> Vec<u8> {
+pub fn damaged() -> Vec<u8> {
     let mut bytes = golden("etcd-3.6-history");
     let end = bytes.len() - 32;
     let at = bytes.windows(12).rposition(|window| window == b"coredns core").unwrap();

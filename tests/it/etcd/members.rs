@@ -1,11 +1,11 @@
 //! Real etcd members on this machine's loopback, one address each, with kubeadm's certificates of our own making. They end
 //! when this is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
@@ -97,7 +97,10 @@ impl Members {
     /// Ends a member and loses its disk.
     pub fn lose(&mut self, number: u8) {
         self.kill(number);
-        fs::remove_dir_all(self.folder.path().join(format!("cp{number}/data"))).unwrap();
+        let data = self.folder.path().join(format!("cp{number}/data"));
+        if data.exists() {
+            fs::remove_dir_all(data).unwrap();
+        }
     }
 
     /// Changes every place on a member's disk that has these bytes, behind its back: it must have ended. Tells how many there were.
@@ -149,25 +152,24 @@ impl Members {
 
     /// A client of this member alone, once it answers.
     pub async fn client_of(&self, number: u8) -> Client {
+        match connected(self.client_options(number)).await {
+            Ok(client) => client,
+            Err(error) => panic!("{error}\n{}", self.log(number)),
+        }
+    }
+
+    /// How a client reaches this member alone.
+    pub fn client_options(&self, number: u8) -> (String, ConnectOptions) {
         let Credentials { ca_pem, client_cert_pem, client_key_pem } = credentials(self.folder.path());
         let tls = TlsOptions::new()
             .ca_certificate(Certificate::from_pem(ca_pem))
             .identity(Identity::from_pem(client_cert_pem, client_key_pem.expose_secret()));
-        let options = ConnectOptions::new().with_tls(tls);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        loop {
-            let url = format!("https://{}", self.client(number));
-            // Only a read through a majority says that it is ready.
-            let error = match Client::connect([url], Some(options.clone())).await {
-                Ok(mut client) => match client.get("ready", None).await {
-                    Ok(_) => return client,
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            assert!(tokio::time::Instant::now() < deadline, "{error}\n{}", self.log(number));
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        (format!("https://{}", self.client(number)), ConnectOptions::new().with_tls(tls))
+    }
+
+    /// The port by which members reach each other.
+    pub fn peer_port(&self) -> u16 {
+        self.peer_port
     }
 
     /// The end of what a member wrote.
@@ -182,12 +184,39 @@ impl Members {
     }
 }
 
-fn address(number: u8) -> Ipv4Addr {
+/// A client, once its member answers; what is in the way after half a minute.
+pub async fn connected((url, options): (String, ConnectOptions)) -> Result<Client, etcd_client::Error> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        // Only a read through a majority says that it is ready.
+        let error = match Client::connect([&url], Some(options.clone())).await {
+            Ok(mut client) => match client.get("ready", None).await {
+                Ok(_) => return Ok(client),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if tokio::time::Instant::now() >= deadline {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Where a member is.
+pub fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, number + 1)
 }
 
+/// A port that nobody uses, and that no other test of this process was given: the system may name one twice while nobody listens yet.
 fn free_port() -> u16 {
-    TcpListener::bind((address(1), 0)).unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind((address(1), 0)).unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 fn credentials(folder: &Path) -> Credentials {

@@ -4,6 +4,7 @@
 //! port is tried by `tests/lab/e2e/etcd.rs`.
 
 mod backup;
+mod change;
 mod members;
 mod snapshot;
 mod upkeep;

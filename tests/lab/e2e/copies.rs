@@ -56,20 +56,20 @@ pub fn are_told_and_taken(cache: &Cache, lab: &Lab, operator: &Operator, kubectl
     until_well(operator);
 }
 
-fn status(operator: &Operator, code: i32) -> Value {
+pub fn status(operator: &Operator, code: i32) -> Value {
     let text = operator.expect(&["etcd", "status", "--output", "json"], code);
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn members(status: &Value) -> &[Value] {
+pub fn members(status: &Value) -> &[Value] {
     status["members"].as_array().expect("members")
 }
 
-fn member<'s>(status: &'s Value, host: &str) -> &'s Value {
+pub fn member<'s>(status: &'s Value, host: &str) -> &'s Value {
     members(status).iter().find(|member| member["host"] == host).unwrap_or_else(|| panic!("{host} in {status:#}"))
 }
 
-fn codes(status: &Value) -> Vec<&str> {
+pub fn codes(status: &Value) -> Vec<&str> {
     let findings = status["findings"].as_array().expect("findings");
     findings.iter().filter_map(|finding| finding["code"].as_str()).collect()
 }
@@ -166,7 +166,7 @@ fn out_of_space(lab: &Lab, operator: &Operator, host: &str) {
 }
 
 /// A client of the member on a host, with the certificate that lies there.
-async fn client(lab: &Lab, host: &str) -> Client {
+pub async fn client(lab: &Lab, host: &str) -> Client {
     let read = |file: &str| lab.exec(host, &format!("cat /etc/kubernetes/pki/etcd/{file}")).expect("a file of its");
     let tls = TlsOptions::new()
         .ca_certificate(Certificate::from_pem(read("ca.crt")))
@@ -210,13 +210,13 @@ fn damaged(lab: &Lab, operator: &Operator, kubectl: &Kubectl, host: &str, home: 
     kubectl.expect(&["delete", "configmap", "marker"]);
 }
 
-fn until_well(operator: &Operator) {
+pub fn until_well(operator: &Operator) {
     until(operator, "well", |status| {
         status["well"] == 3 && status["contentsProved"] == true && status["findings"] == Value::Array(Vec::new())
     });
 }
 
-fn until(operator: &Operator, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub fn until(operator: &Operator, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
         let output = operator.run(&["etcd", "status", "--output", "json"]);

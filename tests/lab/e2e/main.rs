@@ -9,6 +9,7 @@ mod drain;
 mod etcd;
 mod kubeadm;
 mod maintain;
+mod members;
 mod operator;
 mod pages;
 mod parity;

@@ -20,6 +20,7 @@ use super::copies;
 use super::drain;
 use super::etcd;
 use super::maintain;
+use super::members;
 use super::operator::{Operator, Watched, does, is_done, records};
 use super::{parity, preflight, projection, topology};
 
@@ -200,6 +201,7 @@ fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
     let projection = bench.project(&kubectl);
     etcd::is_asked_and_changed(&bench.lab, told);
     copies::are_told_and_taken(&bench.cache, &bench.lab, &operator, &kubectl, told);
+    members::are_restarted_and_replaced(&bench.lab, &operator, &bench.spec, told);
     keeps_the_contract(bench, told);
     projection
 }

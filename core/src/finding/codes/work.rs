@@ -1,12 +1,12 @@
 //! What speaks against work on etcd.
 
 use super::{Area, code};
-use crate::finding::Severity::{Blocks, NeedsConsent};
+use crate::finding::Severity::{Blocks, Info, NeedsConsent};
 
 /// Found by the commands that work on etcd.
 pub const WORK: Area = Area {
     title: "Work on etcd",
-    about: "Found by `kubewright etcd move-leader`, `defrag`, `compact` and `alarm disarm` before anything is done. Guards ask again before each step. \
+    about: "Found by `kubewright etcd move-leader`, `defrag`, `restart`, `compact` and `alarm disarm` before anything is done. Guards ask again before each step. \
             [How to maintain etcd](../how-to/maintain-etcd.md).",
     sources: &["core/src/planner/etcd.rs"],
     codes: &[
@@ -21,7 +21,7 @@ pub const WORK: Area = Area {
         code(
             "WORK004",
             NeedsConsent,
-            "With one or two members nothing can be written while one of them is defragmented.",
+            "With one or two members nothing can be written while one of them is defragmented or restarted.",
         ),
         code(
             "WORK005",
@@ -29,5 +29,60 @@ pub const WORK: Area = Area {
             "A database is at its quota still, so that NOSPACE would be raised again at the next write.",
         ),
         code("WORK006", NeedsConsent, "An alarm that contents differ would be taken back."),
+    ],
+};
+
+/// Found by the commands that change who is a member of etcd.
+pub const CHANGE: Area = Area {
+    title: "Changes of etcd's members",
+    about: "Found by `kubewright etcd member replace`, `add` and `remove` before anything is done. Guards ask again before each step. \
+            [How to replace a member of etcd](../how-to/replace-an-etcd-member.md).",
+    sources: &["core/src/planner/members.rs"],
+    codes: &[
+        code("VOTER001", Blocks, "No member of etcd could be asked."),
+        code(
+            "VOTER002",
+            Blocks,
+            "etcd does not bear it now: no majority would be left, another member is not well, a learner is on its way, an alarm is raised. The \
+             finding names what to mend first.",
+        ),
+        code("VOTER003", Blocks, "There is no such member, or the spec names no such host with role etcd."),
+        code(
+            "VOTER004",
+            Blocks,
+            "A member cannot be brought to this host: it gives no answer, or is no finished part of this cluster.",
+        ),
+        code(
+            "VOTER005",
+            NeedsConsent,
+            "A member that gives no answer, or cannot be seen from here, would be taken out. It may be alive: slow is not dead. The finding says how \
+             many members may be lost without it.",
+        ),
+        code(
+            "VOTER006",
+            NeedsConsent,
+            "A member would be replaced that is well, as far as can be told. Right where its contents differ or its disk is to go.",
+        ),
+        code(
+            "VOTER007",
+            Blocks,
+            "Manifests of the host's static pods differ from the spec, or cannot be read. They are written anew when its member is, which must change \
+             nothing else.",
+        ),
+        code(
+            "VOTER008",
+            Blocks,
+            "A member would be added to a host that has one. Where it is not well it is replaced.",
+        ),
+        code(
+            "VOTER009",
+            NeedsConsent,
+            "The member of a living control plane would be taken out, so that its API server and its kubelet lose their etcd.",
+        ),
+        code(
+            "VOTER010",
+            Info,
+            "The host stands in the spec and will have no member; `kubewright etcd member add` brings one back.",
+        ),
     ],
 };

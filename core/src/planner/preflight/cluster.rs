@@ -21,7 +21,7 @@ pub(super) fn stands_in_the_way(
         findings.extend(orphans(input));
         return;
     }
-    findings.extend(differences.unable.iter().map(|(host, what)| unable(host, what)));
+    findings.extend(differences.unable.iter().map(|(host, what)| unable(input, host, what)));
     findings.extend(input.spec.hosts.iter().filter_map(|host| other_roles(input, host)));
     findings.extend(silence(input, differences));
     findings.extend(members(input, differences));
@@ -49,9 +49,19 @@ fn orphans(input: Input<'_>) -> Vec<Finding> {
 }
 
 /// CONV002.
-fn unable(host: &Host, what: &[String]) -> Finding {
-    blocks(host, "CONV002", format!("it differs from the spec: {}", what.join(", ")))
-        .hint("this version does not change that on a host that runs; undo the change in the spec or on the host")
+fn unable(input: Input<'_>, host: &Host, what: &[String]) -> Finding {
+    let finding = blocks(host, "CONV002", format!("it differs from the spec: {}", what.join(", ")));
+    let is_etcd = |path: &String| path == "/etc/kubernetes/manifests/etcd.yaml";
+    let has = |path: &String| {
+        let files = input.facts.host(&host.name).and_then(|seen| seen.files.known());
+        files.is_some_and(|files| files.contains_key(path))
+    };
+    if what.iter().any(|path| is_etcd(path) && !has(path)) {
+        // As `etcd member remove` leaves it, or a replacement that was given up.
+        return finding
+            .hint(format!("it runs no etcd; this brings it back:  kubewright etcd member add {}", host.name));
+    }
+    finding.hint("this version does not change that on a host that runs; undo the change in the spec or on the host")
 }
 
 /// CONV006: what a host does is decided when it joins.
