@@ -73,6 +73,9 @@ enum What {
     /// A part of `drain` in a process of its own
     #[command(hide = true)]
     DrainPart { order: PathBuf },
+    /// The other part
+    #[command(hide = true)]
+    DrainWide { nodes: usize, pods: usize },
     /// A part of `etcd` in a process of its own
     #[command(hide = true)]
     EtcdPart { home: PathBuf },
@@ -116,9 +119,11 @@ fn run(what: What) -> Result<()> {
             let rolling = Duration::from_secs(seconds);
             let setting = drain::Setting { nodes, pods_per_node: pods, rolling, only, ..drain::Setting::default() };
             let part = |order: &Path| apart(&["drain-part"], order);
-            bench::publish("drain", &threads()?.block_on(drain::measure(&setting, part))?).map(drop)
+            let wide = || apart(&["drain-wide", "1000"], Path::new("50000"));
+            bench::publish("drain", &threads()?.block_on(drain::measure(&setting, part, wide))?).map(drop)
         }
         What::DrainPart { order } => tell(&drain::one(&order)?),
+        What::DrainWide { nodes, pods } => tell(&drain::wide::one(drain::wide::Size { nodes, pods })?),
         What::EtcdPart { home } => tell(&etcd::one(&home)?),
         What::FanoutFakes { hosts, delay, rounds } => {
             tell(&threads()?.block_on(fanout::fakes::measure(hosts, Duration::from_millis(delay), rounds))?)

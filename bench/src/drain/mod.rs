@@ -7,6 +7,7 @@ mod cluster;
 mod kubelets;
 mod revisions;
 mod scenario;
+pub mod wide;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,6 +81,8 @@ impl Default for Setting {
 pub struct Report {
     /// Each case.
     pub cases: Vec<Case>,
+    /// The most memory of our process when it looks at a node of a cluster of 1,000 nodes and 50,000 pods.
+    pub wide_rss_mb: f64,
     /// Whether the compiler optimised: figures of a debug build are for tests alone.
     pub optimised: bool,
     /// Processors of the machine, and its load when this began.
@@ -131,11 +134,15 @@ pub struct Part {
     rss_mb: f64,
 }
 
-/// Measures every case. `part` begins a process that runs [`one`].
+/// Measures every case. `part` begins a process that runs [`one`], `wide` one that runs [`wide::one`].
 ///
 /// # Errors
 /// There are no programs, a server fails, or a node does not empty.
-pub async fn measure(setting: &Setting, part: impl Fn(&Path) -> Result<Part>) -> Result<Report> {
+pub async fn measure(
+    setting: &Setting,
+    part: impl Fn(&Path) -> Result<Part>,
+    wide: impl FnOnce() -> Result<Part>,
+) -> Result<Report> {
     let machine = Machine::now()?;
     let cache = Cache::open()?;
     let programs = Programs::find(&cache);
@@ -152,7 +159,8 @@ pub async fn measure(setting: &Setting, part: impl Fn(&Path) -> Result<Part>) ->
         }
     }
     kubelets.abort();
-    Ok(Report { cases, optimised: !cfg!(debug_assertions), machine })
+    let wide_rss_mb = rounded(tokio::task::block_in_place(wide)?.rss_mb);
+    Ok(Report { cases, wide_rss_mb, optimised: !cfg!(debug_assertions), machine })
 }
 
 /// Where a floor comes from.
@@ -370,7 +378,7 @@ mod tests {
             let order = order.to_owned();
             std::thread::spawn(move || one(&order)).join().unwrap()
         };
-        let report = measure(&setting, apart).await.unwrap();
+        let report = measure(&setting, apart, || wide::one(wide::Size { nodes: 20, pods: 40 })).await.unwrap();
         let names: Vec<_> = report.cases.iter().map(|case| case.name).collect();
         assert_eq!(names, ["grace", "budget"]);
         for case in &report.cases {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::Client;
@@ -159,24 +159,29 @@ impl Scenario {
     /// # Errors
     /// It does not go.
     pub async fn take_away(&self, client: &Client, observer: &Observer) -> Result<()> {
-        let (all, now) = (ListParams::default(), DeleteParams::default().grace_period(0));
-        Api::<Deployment>::namespaced(client.clone(), &self.name)
-            .delete_collection(&DeleteParams::foreground(), &all)
-            .await?;
-        Api::<Namespace>::all(client.clone()).delete(&self.name, &DeleteParams::default()).await?;
+        let all = ListParams::default();
+        let (background, now) = (DeleteParams::background(), DeleteParams::default().grace_period(0));
+        let deployments = Api::<Deployment>::namespaced(client.clone(), &self.name);
         let pods = Api::<Pod>::namespaced(client.clone(), &self.name);
         let gone = async {
             loop {
-                // Those that were made meanwhile go with the next.
-                pods.delete_collection(&now, &all).await?;
+                // A thousand at once may take longer than an answer may; what has gone by then is gone, and those that
+                // were made meanwhile go with the next.
+                let asked = tokio::try_join!(
+                    deployments.delete_collection(&background, &all),
+                    pods.delete_collection(&now, &all)
+                );
                 let empty = |state: &State| state.pods.keys().all(|name| name.namespace != self.name);
-                let moment = Duration::from_secs(2);
-                if observer.until("pods to go", moment, empty).await.is_ok() {
-                    return anyhow::Ok(());
+                if observer.until("pods to go", Duration::from_secs(2), empty).await.is_ok() {
+                    return;
+                }
+                if let Err(error) = asked {
+                    eprintln!("  still taking away {}: {error}", self.name);
                 }
             }
         };
-        tokio::time::timeout(RAISED, gone).await??;
+        tokio::time::timeout(RAISED, gone).await.with_context(|| format!("{} does not go", self.name))?;
+        Api::<Namespace>::all(client.clone()).delete(&self.name, &DeleteParams::default()).await?;
         let nodes = Api::<Node>::all(client.clone());
         nodes.delete_collection(&DeleteParams::default(), &all.labels(&format!("group={}", self.name))).await?;
         Ok(())
