@@ -10,7 +10,7 @@ XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size bench-verify bench-etcd
+.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size bench-verify bench-etcd bench-drain
 
 help: ## What can be done here
 	@echo 'make TARGET, where TARGET is one of'
@@ -59,6 +59,9 @@ bench-verify: ## Verifying a snapshot of 1 GB against a plain SHA-256 of it: tim
 
 bench-etcd: ## A proved snapshot of 1 GB against etcdctl's save of it: time, memory -> target/bench/etcd.json
 	@$(CARGO) run --quiet --release --locked --package kubewright-bench -- etcd
+
+bench-drain: ## Emptying nodes against the real kubectl drain, on a real control plane -> target/bench/drain.json
+	@$(CARGO) run --quiet --release --locked --package kubewright-bench -- drain $(BENCH_DRAIN)
 
 bench-size: build ## Size of the released binary and how fast it starts -> target/bench/size.json
 	@$(XTASK) bench size

@@ -2,7 +2,7 @@
 //! digest, reads every page and asks the members whether they hold the same; etcdctl writes what comes.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,16 +16,13 @@ use kubewright::etcd::{EtcdCluster, Place};
 use kubewright::kube::{Credentials, Way};
 use kubewright::ports::{EtcdApi, SystemClock};
 use kubewright::store::copies::Copies;
-use kubewright_certs::cluster::{Authorities, ClusterPki, Host, Roles};
-use kubewright_certs::key::KeyAlgorithm;
-use kubewright_certs::profile::{KubernetesVersion, Validity};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use xtask::bench::{Machine, Spread, rounded};
 use xtask::command::Background;
 
 use crate::memory;
-use crate::server::{connect, fill, program};
+use crate::server::{connect, fill, host_files, program};
 
 const HOST: &str = "cp1";
 
@@ -198,34 +195,10 @@ impl Server {
 
 /// What kubewright would put on the host, its etcd's part, in one folder.
 fn write_pki(home: &Path) -> Result<()> {
-    let now = jiff::Timestamp::now();
-    let pki = ClusterPki {
-        cluster_name: "bench".to_owned(),
-        version: KubernetesVersion::new(35, 4),
-        algorithm: KeyAlgorithm::EcdsaP256,
-        validity: Validity::default(),
-        now,
-        service_domain: "cluster.local".to_owned(),
-        service_addresses: vec!["10.96.0.1".parse()?],
-        control_plane_endpoint: None,
-        api_port: 6443,
-        extra_api_server_names: Vec::new(),
-        extra_etcd_server_names: Vec::new(),
-        extra_etcd_peer_names: Vec::new(),
-        hosts: vec![Host {
-            name: HOST.to_owned(),
-            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            dns_names: Vec::new(),
-            roles: Roles::STACKED,
-            kubelet_api_server: None,
-        }],
-    };
-    let authorities = Authorities::create(pki.algorithm, pki.validity, now)?;
-    for file in pki.host_files(HOST, &authorities)? {
-        let (Some(text), Some(name)) = (file.expose_text(), file.path.strip_prefix("/etc/kubernetes/pki/etcd/")) else {
-            continue;
-        };
-        fs::write(home.join(name), text)?;
+    for (path, text) in host_files(HOST, 6443)? {
+        if let Some(name) = path.strip_prefix("/etc/kubernetes/pki/etcd/") {
+            fs::write(home.join(name), text)?;
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use kubewright_bench::drain;
 use kubewright_bench::etcd;
 use kubewright_bench::fanout::{self, Setting};
 use kubewright_bench::verify;
@@ -54,6 +55,27 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// Emptying nodes beside `kubectl drain`, on a real control plane with kubelets that run nothing
+    Drain {
+        /// Nodes that are emptied one after another
+        #[arg(long, default_value_t = 100)]
+        nodes: usize,
+        /// Pods on each of them
+        #[arg(long, default_value_t = 50)]
+        pods: usize,
+        /// Seconds that each of these pods takes to end, and to become Ready
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Only this case: grace, budget or rolling; may be repeated
+        #[arg(long)]
+        only: Vec<String>,
+    },
+    /// A part of `drain` in a process of its own
+    #[command(hide = true)]
+    DrainPart { order: PathBuf },
+    /// The other part
+    #[command(hide = true)]
+    DrainWide { nodes: usize, pods: usize },
     /// A part of `etcd` in a process of its own
     #[command(hide = true)]
     EtcdPart { home: PathBuf },
@@ -93,6 +115,15 @@ fn run(what: What) -> Result<()> {
             let part = |home: &Path| apart(&["etcd-part"], home);
             bench::publish("etcd", &etcd::measure(megabytes, rounds, part)?).map(drop)
         }
+        What::Drain { nodes, pods, seconds, only } => {
+            let rolling = Duration::from_secs(seconds);
+            let setting = drain::Setting { nodes, pods_per_node: pods, rolling, only, ..drain::Setting::default() };
+            let part = |order: &Path| apart(&["drain-part"], order);
+            let wide = || apart(&["drain-wide", "1000"], Path::new("50000"));
+            bench::publish("drain", &threads()?.block_on(drain::measure(&setting, part, wide))?).map(drop)
+        }
+        What::DrainPart { order } => tell(&drain::one(&order)?),
+        What::DrainWide { nodes, pods } => tell(&drain::wide::one(drain::wide::Size { nodes, pods })?),
         What::EtcdPart { home } => tell(&etcd::one(&home)?),
         What::FanoutFakes { hosts, delay, rounds } => {
             tell(&threads()?.block_on(fanout::fakes::measure(hosts, Duration::from_millis(delay), rounds))?)

@@ -1,10 +1,14 @@
-//! A real etcd to measure with: its programs, the way in, and what it is filled with.
+//! Real servers to measure with: an etcd's programs, the way in, what it is filled with, and the files of a host.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use etcd_client::{Client, ConnectOptions, Txn, TxnOp};
+use kubewright_certs::cluster::{Authorities, ClusterPki, Host, Roles};
+use kubewright_certs::key::KeyAlgorithm;
+use kubewright_certs::profile::{KubernetesVersion, Validity};
 use xtask::cache::Cache;
 
 /// Bytes of a value: the mean of Kubernetes objects is one to three kilobytes.
@@ -63,4 +67,37 @@ pub async fn fill(client: &mut Client, megabytes: u64) -> Result<()> {
         client.txn(Txn::new().and_then((first..first + AT_ONCE).map(put).collect::<Vec<_>>())).await?;
     }
     Ok(())
+}
+
+/// What kubewright would put on a control plane of this name at 127.0.0.1, keys and certificates and kubeconfigs: path
+/// and text.
+///
+/// # Errors
+/// A key or a certificate cannot be made.
+pub fn host_files(name: &str, api_port: u16) -> Result<Vec<(String, String)>> {
+    let now = jiff::Timestamp::now();
+    let pki = ClusterPki {
+        cluster_name: "bench".to_owned(),
+        version: KubernetesVersion::new(35, 4),
+        algorithm: KeyAlgorithm::EcdsaP256,
+        validity: Validity::default(),
+        now,
+        service_domain: "cluster.local".to_owned(),
+        service_addresses: vec!["10.96.0.1".parse()?],
+        control_plane_endpoint: None,
+        api_port,
+        extra_api_server_names: Vec::new(),
+        extra_etcd_server_names: Vec::new(),
+        extra_etcd_peer_names: Vec::new(),
+        hosts: vec![Host {
+            name: name.to_owned(),
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            dns_names: Vec::new(),
+            roles: Roles::STACKED,
+            kubelet_api_server: None,
+        }],
+    };
+    let authorities = Authorities::create(pki.algorithm, pki.validity, now)?;
+    let files = pki.host_files(name, &authorities)?;
+    Ok(files.iter().filter_map(|file| Some((file.path.clone(), file.expose_text()?.to_owned()))).collect())
 }

@@ -27,7 +27,7 @@ use super::planning::new_operation;
 use super::run;
 use super::world::World;
 use crate::error::{Error, ExitCode};
-use crate::exec::drain::look;
+use crate::exec::drain::{look, survey};
 use crate::kube::{ClusterApi, Credentials};
 use crate::ports::{Hosts, Workloads};
 use crate::report::plan::Around;
@@ -159,7 +159,8 @@ impl Which {
             wanted.push(Permission::DeletePods);
         }
         let may = try_join_all(wanted.iter().map(|permission| api.may(*permission)));
-        let (allowed, observed) = tokio::try_join!(may, look(&api, &node, world.clock.now(), LOOK))?;
+        let (allowed, mut observed) = tokio::try_join!(may, look(&api, &node, world.clock.now(), LOOK))?;
+        survey(&api, [&mut observed]).await?;
         let denied = wanted.into_iter().zip(allowed).filter(|(_, allowed)| !allowed).map(|(one, _)| one).collect();
         Ok(Seen { spec, node, hosts, observed, denied, took: began.elapsed() })
     }

@@ -2,6 +2,7 @@
 //! tell, asks what to do, does it, and says what is waited for. It decides nothing itself.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -187,6 +188,19 @@ pub async fn look(api: &dyn KubeApi, node: &HostName, now: Timestamp, within: Du
             Err(KubeError::new(Fault::Deadline, format!("look at the pods of {node}"), said))
         }
     }
+}
+
+/// Adds to looks at nodes what runs on all of them, asked for once.
+///
+/// # Errors
+/// [`KubeError`].
+pub async fn survey<'w>(api: &dyn KubeApi, worlds: impl IntoIterator<Item = &'w mut World>) -> Result<(), KubeError> {
+    let mut worlds: Vec<&mut World> = worlds.into_iter().collect();
+    let pods = worlds.iter().flat_map(|world| world.pods.values());
+    let kept_apart = pods.flat_map(|pod| pod.apart.iter().cloned()).collect();
+    let occupancy = Arc::new(api.occupancy(&kept_apart).await?);
+    worlds.iter_mut().for_each(|world| world.occupancy = Some(Arc::clone(&occupancy)));
+    Ok(())
 }
 
 /// Views of the pods that budgets without room count: what they lack is the reason.

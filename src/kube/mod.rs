@@ -19,6 +19,7 @@ mod node;
 mod observe;
 mod ready;
 mod resource;
+mod room;
 mod service;
 mod watch;
 mod workload;
@@ -32,7 +33,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use kube::Client;
 use kube::client::Body;
-use kubewright_core::drain::{Name, News, Outcome, Permission, View};
+use kubewright_core::drain::{Apart, Name, News, Occupancy, Outcome, Permission, View};
 use kubewright_core::facts::NodeFacts;
 use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
@@ -179,6 +180,10 @@ impl Workloads for ClusterApi {
 
     async fn served_alone(&self, node: &HostName) -> Result<BTreeSet<Name>, KubeError> {
         service::served_alone(self, node).await
+    }
+
+    async fn occupancy(&self, kept_apart: &BTreeSet<Apart>) -> Result<Occupancy, KubeError> {
+        room::occupancy(self, kept_apart).await
     }
 
     async fn exclude(&self, node: &HostName, operation: &OperationId) -> Result<(), KubeError> {

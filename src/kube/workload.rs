@@ -13,6 +13,7 @@ use kubewright_core::drain::{
 
 use super::cordon;
 use super::observe::{MIRROR, node_state, pod_state};
+use super::room;
 
 /// The taint that goes with a cordon; [`Node::schedulable`] says the same.
 const CORDON_TAINT: &str = "node.kubernetes.io/unschedulable";
@@ -37,6 +38,7 @@ pub(super) fn node(node: &ApiNode) -> Node {
             .filter(|taint| taint.key != CORDON_TAINT)
             .map(|taint| (taint.key.clone(), taint.value.clone().unwrap_or_default(), taint.effect.clone()))
             .collect(),
+        allocatable: room::amounts(node.status.as_ref().and_then(|status| status.allocatable.as_ref())),
     }
 }
 
@@ -86,6 +88,9 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
         tolerations: spec.tolerations.iter().flatten().map(toleration).collect(),
         node_labels: spec.node_selector.clone().unwrap_or_default(),
         node_terms: node_terms(&spec),
+        requests: room::requests(&spec),
+        apart: room::apart(&spec, metadata.namespace.as_deref().unwrap_or_default()),
+        unjudged: room::unjudged(&spec),
         unscheduled: condition("PodScheduled")
             .filter(|scheduled| scheduled.status == "False")
             .and_then(|scheduled| scheduled.message.as_deref())
@@ -175,7 +180,7 @@ pub(super) fn budget(budget: &PodDisruptionBudget) -> Budget {
 }
 
 /// A selector; `None` for one that cannot be read, which the API server skips as well.
-fn selector(of: &LabelSelector) -> Option<Selector> {
+pub(super) fn selector(of: &LabelSelector) -> Option<Selector> {
     let expressions = of.match_expressions.iter().flatten();
     let requirements: Option<Vec<Requirement>> =
         expressions.map(|one| requirement(&one.key, &one.operator, one.values.as_deref())).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use kubewright_core::drain::{Name, News, Outcome, Permission, View};
+use kubewright_core::drain::{Apart, Name, News, Occupancy, Outcome, Permission, View};
 use kubewright_core::ids::{HostName, OperationId};
 
 use super::{KubeError, ObjectRef};
@@ -36,6 +36,13 @@ pub trait Workloads: Send + Sync {
     /// # Errors
     /// [`KubeError`].
     async fn served_alone(&self, node: &HostName) -> Result<BTreeSet<Name>, KubeError>;
+
+    /// What the pods of all nodes ask for; those that others must keep apart from, or that keep apart themselves, one by
+    /// one.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    async fn occupancy(&self, kept_apart: &BTreeSet<Apart>) -> Result<Occupancy, KubeError>;
 
     /// Takes a node out of external load balancers, and writes down for which operation; [`Workloads::uncordon`] gives it
     /// back with that operation's cordon.

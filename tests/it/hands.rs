@@ -23,7 +23,7 @@ use kubewright::ports::{
     Uncordoned, Whose, Workloads,
 };
 use kubewright::store::{Operation, Operations};
-use kubewright_core::drain::{self, Name, News, Permission, View};
+use kubewright_core::drain::{self, Apart, Name, News, Occupancy, Permission, View};
 use kubewright_core::facts::{Facts, NodeFacts};
 use kubewright_core::guard::Guard;
 use kubewright_core::health::Condition;
@@ -108,6 +108,10 @@ impl Workloads for Agreeable {
 
     async fn served_alone(&self, _: &HostName) -> Result<BTreeSet<Name>, KubeError> {
         Ok(BTreeSet::new())
+    }
+
+    async fn occupancy(&self, _: &BTreeSet<Apart>) -> Result<Occupancy, KubeError> {
+        Ok(Occupancy::default())
     }
 
     async fn exclude(&self, _: &HostName, _: &OperationId) -> Result<(), KubeError> {

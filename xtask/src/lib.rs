@@ -4,6 +4,7 @@
 //! * [`lab`] raises hosts that look like real machines, with that mirror and registry beside them;
 //! * [`bench`] measures, and sums up what others measured;
 //! * [`cluster`] has kubewright build the example's cluster on a lab, [`conformance`] runs Kubernetes' own tests on it;
+//! * [`loopback`] runs a control plane's programs without a lab;
 //! * [`kubeadm`] runs the real kubeadm on the lab's hosts;
 //! * [`golden`] makes the snapshots that the tests of `snapshot/` read;
 //! * [`parity`] tells how ours differs from kubeadm's, and whether that is accepted.
@@ -20,5 +21,6 @@ pub mod demo;
 pub mod golden;
 pub mod kubeadm;
 pub mod lab;
+pub mod loopback;
 pub mod parity;
 pub mod progress;

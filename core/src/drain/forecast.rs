@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::budget::{Budget, Never};
 use super::consent::{Class, Consent, Left, classify};
 use super::policy::Policy;
+use super::room::room;
 use super::world::{Name, Pod, World};
 use crate::finding::{Finding, Severity, Subject};
 use crate::ids::HostName;
@@ -20,6 +21,9 @@ const READY_SECONDS: u64 = 20;
 const USUAL_GRACE_SECONDS: u64 = 10;
 /// Graces from this on are told: people do not expect them.
 const LONG_GRACE_SECONDS: u32 = 300;
+
+/// What becomes of pods that fit nowhere.
+const PENDING: &str = "they would be Pending until a node takes them";
 
 /// Something that a drain must be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +88,7 @@ pub fn forecast(world: &World, policy: &Policy, denied: &[Permission]) -> Foreca
     ahead.consents(&moves);
     ahead.budgets(&moves);
     ahead.nowhere(&moves);
+    ahead.room(&moves);
     ahead.local_traffic();
     ahead.cordon();
     ahead.time(&moves);
@@ -126,6 +131,12 @@ pub fn no_such_node(node: &HostName) -> Finding {
 }
 
 type Moving<'a> = (&'a Name, &'a Pod, Vec<Consent>);
+
+/// Those of which somebody makes another one, which then needs a node.
+fn comes_again<'m>(moves: &'m [Moving<'_>]) -> impl Iterator<Item = (&'m Name, &'m Pod)> {
+    let again = moves.iter().filter(|(_, pod, _)| pod.owner.is_some() && pod.deletion.is_none());
+    again.map(|(name, pod, _)| (*name, *pod))
+}
 
 struct Ahead<'a> {
     world: &'a World,
@@ -244,23 +255,56 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Pods that no other node takes, by taints, selectors and node affinity; room is not counted.
+    /// Pods that no other node takes, whatever its room.
     fn nowhere(&mut self, moves: &[Moving<'_>]) {
         let others: Vec<_> = self.world.nodes.iter().filter(|(name, _)| **name != self.world.node).collect();
-        let homeless = moves.iter().filter(|(_, pod, _)| pod.owner.is_some() && pod.deletion.is_none());
-        let homeless = homeless.filter(|(_, pod, _)| !others.iter().any(|(_, node)| pod.fits(node)));
-        let homeless: Vec<&Name> = homeless.map(|(name, ..)| *name).collect();
+        let homeless = comes_again(moves).filter(|(_, pod)| !others.iter().any(|(_, node)| pod.fits(node)));
+        let homeless: Vec<&Name> = homeless.map(|(name, _)| name).collect();
         if homeless.is_empty() {
             return;
         }
         let number = homeless.len();
         let text = format!(
-            "no other node takes {}: {}; by taints, selectors and affinity, room not counted",
+            "no other node takes {}: {}; by taints, selectors and affinity, whatever its room",
             count(number, "pod"),
             named(homeless.into_iter())
         );
-        let hint = "they would be Pending until a node takes them".to_owned();
-        self.tell(Severity::NeedsConsent, "DRAIN007", text, Some(hint));
+        self.tell(Severity::NeedsConsent, "DRAIN007", text, Some(PENDING.to_owned()));
+    }
+
+    /// Pods that other nodes would take, had they room.
+    fn room(&mut self, moves: &[Moving<'_>]) {
+        let Some(occupancy) = self.world.occupancy.as_deref() else { return };
+        let room = room(self.world, occupancy, &comes_again(moves).collect::<Vec<_>>());
+        if !room.crowded.is_empty() {
+            let lacks = room.crowded.values();
+            let short: BTreeSet<&str> = lacks.clone().flat_map(|lack| lack.short.iter().map(String::as_str)).collect();
+            let mut reasons = Vec::new();
+            if !short.is_empty() {
+                reasons.push(format!("too little {} is left", short.into_iter().collect::<Vec<_>>().join(", ")));
+            }
+            if lacks.clone().any(|lack| lack.apart) {
+                reasons.push("pods that they must keep apart from are there".to_owned());
+            }
+            let text = format!(
+                "no room elsewhere for {} of {}: {}; on the nodes that would take them {}",
+                room.crowded.len(),
+                count(room.crowded.len() + room.placed.len(), "pod"),
+                named(room.crowded.keys()),
+                reasons.join(", and ")
+            );
+            self.tell(Severity::NeedsConsent, "DRAIN016", text, Some(PENDING.to_owned()));
+        }
+        let mut open: Vec<String> =
+            room.unjudged.iter().map(|(kind, pods)| format!("{} ({})", kind.words(), count(*pods, "pod"))).collect();
+        if !room.untold.is_empty() {
+            let nodes = room.untold.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            open.push(format!("the room of {} that has not told it ({nodes})", count(room.untold.len(), "node")));
+        }
+        if !open.is_empty() {
+            let text = format!("not judged: {}; pods were taken to fit by these", open.join(", "));
+            self.tell(Severity::Info, "DRAIN017", text, None);
+        }
     }
 
     /// Traffic from outside that only this node's pods take.

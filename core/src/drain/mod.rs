@@ -4,6 +4,7 @@
 //!
 //! Nothing here asks or changes anything: `src/exec/drain.rs` is the loop that watches and evicts.
 
+mod amounts;
 mod budget;
 mod consent;
 mod decide;
@@ -11,10 +12,12 @@ mod forecast;
 mod ledger;
 mod outcome;
 mod policy;
+mod room;
 mod selector;
 mod why;
 mod world;
 
+pub use amounts::Amounts;
 pub use budget::{Budget, Never, UnhealthyPolicy, Wanted};
 pub use consent::{Class, Consent, Left, classify};
 pub use decide::{Action, Decision, End, Reason, Standing, Wait, decide};
@@ -24,6 +27,7 @@ pub use forecast::{
 pub use ledger::{Ledger, Try};
 pub use outcome::{Answer, Cause, Next, Outcome};
 pub use policy::Policy;
+pub use room::{Apart, Lack, Neighbour, Occupancy, Room, Unjudged, room};
 pub use selector::{Operator, Requirement, Selector};
 pub use why::{Link, Why, why};
 pub use world::{Deletion, EmptyDir, Name, News, Node, Object, Owner, Phase, Pod, Readiness, Toleration, View, World};

@@ -522,3 +522,34 @@ fn services_that_only_this_node_serves_are_named() {
     );
     assert!(ahead.findings[0].text.contains("shop/front"), "{}", ahead.findings[0].text);
 }
+
+#[test]
+fn a_cluster_without_room_is_said_so_and_needs_consent() {
+    let asks = |uid: &str, cpu| Pod { requests: Amounts::of([("cpu", cpu)]), ..of_app("cart", uid) };
+    let mut world = world(vec![("cart-1", asks("1", "1")), ("cart-2", asks("2", "1"))], Vec::new());
+    for name in ["w2", "w3"] {
+        world.nodes.get_mut(name).unwrap().allocatable = Amounts::of([("cpu", "2")]);
+    }
+    let codes = |world: &World| -> Vec<String> {
+        forecast(world, &Policy::default(), &[]).findings.into_iter().map(|one| one.code).collect()
+    };
+    assert_eq!(codes(&world), [""; 0], "nobody asked what runs elsewhere");
+    let mut occupancy = Occupancy::default();
+    occupancy.used.insert("w2".into(), Amounts::of([("cpu", "500m")]));
+    occupancy.used.insert("w3".into(), Amounts::of([("cpu", "1")]));
+    world.occupancy = Some(occupancy.clone().into());
+    assert_eq!(codes(&world), [""; 0]);
+    occupancy.used.insert("w3".into(), Amounts::of([("cpu", "1500m")]));
+    world.occupancy = Some(occupancy.into());
+    let found = forecast(&world, &Policy::default(), &[]).findings;
+    assert_eq!(
+        (found.len(), found[0].code.as_str(), found[0].severity),
+        (1, "DRAIN016", crate::finding::Severity::NeedsConsent)
+    );
+    assert_eq!(
+        found[0].text,
+        "no room elsewhere for 1 of 2 pods: shop/cart-2; on the nodes that would take them too little cpu is left"
+    );
+    world.nodes.get_mut("w3").unwrap().allocatable = Amounts::default();
+    assert_eq!(codes(&world), ["DRAIN017"], "a node that has not told what it has is not judged");
+}

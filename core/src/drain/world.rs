@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::amounts::Amounts;
 use super::budget::Budget;
+use super::room::{Apart, Occupancy, Unjudged};
 use super::selector::{Requirement, Selector};
 
 /// An object in its namespace.
@@ -67,6 +70,12 @@ pub struct Pod {
     pub node_labels: BTreeMap<String, String>,
     /// Alternatives, of which its node must satisfy one; none where any node will do.
     pub node_terms: Vec<Vec<Requirement>>,
+    /// What it asks for, `pods` among it.
+    pub requests: Amounts,
+    /// Whom it keeps apart from.
+    pub apart: Vec<Apart>,
+    /// What else decides over where it may go.
+    pub unjudged: BTreeSet<Unjudged>,
     /// The scheduler's words where it found no node for it.
     pub unscheduled: Option<String>,
 }
@@ -166,6 +175,8 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Its taints that keep pods away: key, value, effect.
     pub taints: Vec<(String, String, String)>,
+    /// What it has for pods; empty where its kubelet has not told.
+    pub allocatable: Amounts,
 }
 
 /// One list-and-watch that a drain needs.
@@ -229,6 +240,8 @@ pub struct World {
     pub peers: BTreeMap<Name, BTreeMap<Name, Pod>>,
     /// Services with `externalTrafficPolicy: Local` whose serving endpoints are all on the node, when it was looked at.
     pub served_alone: BTreeSet<Name>,
+    /// What runs on all nodes, where it was asked for: what has to move may not fit beside it.
+    pub occupancy: Option<Arc<Occupancy>>,
     /// Views that were listed whole at least once since [`World::forget`].
     listed: BTreeSet<View>,
 }
@@ -244,6 +257,7 @@ impl World {
             budgets: BTreeMap::new(),
             peers: BTreeMap::new(),
             served_alone: BTreeSet::new(),
+            occupancy: None,
             listed: BTreeSet::new(),
         }
     }

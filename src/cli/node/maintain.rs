@@ -19,7 +19,7 @@ use crate::cli::kubeconfig::admin_conf;
 use crate::cli::planning::new_operation;
 use crate::cli::world::World;
 use crate::error::{Error, ExitCode};
-use crate::exec::drain::look;
+use crate::exec::drain::{look, survey};
 use crate::facts::{Questions, gather, gather_cluster, gather_etcd};
 use crate::kube::{ClusterApi, Credentials};
 use crate::ports::{Hosts, Workloads};
@@ -190,7 +190,8 @@ async fn see(world: &World, file: &Path, names: &[String], choices: &Choices) ->
         let observed = look(&api, name, world.clock.now(), LOOK).await?;
         Ok((name.clone(), observed))
     });
-    let (allowed, nodes) = tokio::try_join!(may, try_join_all(looks))?;
+    let (allowed, mut nodes) = tokio::try_join!(may, try_join_all(looks))?;
+    survey(&api, nodes.iter_mut().map(|(_, observed)| observed)).await?;
     let denied = needed.into_iter().zip(allowed).filter(|(_, allowed)| !allowed).map(|(one, _)| one).collect();
     Ok(Sight { spec, hosts, facts, nodes: nodes.into_iter().collect(), denied })
 }

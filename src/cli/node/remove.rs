@@ -20,7 +20,7 @@ use crate::cli::kubeconfig::admin_conf;
 use crate::cli::planning::new_operation;
 use crate::cli::world::World;
 use crate::error::{Error, ExitCode};
-use crate::exec::drain::look;
+use crate::exec::drain::{look, survey};
 use crate::facts::{Questions, gather, gather_cluster, gather_etcd};
 use crate::kube::{ClusterApi, Credentials};
 use crate::ports::{Hosts, Workloads};
@@ -121,7 +121,8 @@ async fn see(world: &World, file: &Path, name: &HostName) -> Result<Sight, Error
             let api = ClusterApi::over_ssh(&spec, hosts.clone(), &credentials)?;
             let wanted = Permission::needed(&Policy::default());
             let may = try_join_all(wanted.iter().map(|permission| api.may(*permission)));
-            let (allowed, observed) = tokio::try_join!(may, look(&api, name, world.clock.now(), LOOK))?;
+            let (allowed, mut observed) = tokio::try_join!(may, look(&api, name, world.clock.now(), LOOK))?;
+            survey(&api, [&mut observed]).await?;
             let denied = wanted.into_iter().zip(allowed).filter(|(_, allowed)| !allowed).map(|(one, _)| one);
             (Some(observed), denied.collect())
         }

@@ -14,7 +14,8 @@ use kubewright::ports::{
     Readiness as ApiReadiness, Uncordoned, Whose, Workloads,
 };
 use kubewright_core::drain::{
-    Budget, Deletion, Name, News, Node, Object, Outcome, Permission, Phase, Pod, Readiness, View, Wanted,
+    Apart, Budget, Deletion, Name, News, Node, Object, Occupancy, Outcome, Permission, Phase, Pod, Readiness, View,
+    Wanted,
 };
 use kubewright_core::facts::NodeFacts;
 use kubewright_core::health::{
@@ -529,6 +530,10 @@ impl Workloads for Cluster {
 
     async fn served_alone(&self, _: &HostName) -> Result<BTreeSet<Name>, KubeError> {
         Ok(BTreeSet::new())
+    }
+
+    async fn occupancy(&self, _: &BTreeSet<Apart>) -> Result<Occupancy, KubeError> {
+        Ok(Occupancy::default())
     }
 
     async fn exclude(&self, node: &HostName, operation: &OperationId) -> Result<(), KubeError> {

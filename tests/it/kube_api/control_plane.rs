@@ -3,8 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,27 +18,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use xtask::cache::Cache;
 use xtask::command::Background;
+use xtask::loopback::{Programs, free_port, tail};
 
-/// The programs that the lab builds.
-pub struct Binaries {
-    servers: PathBuf,
-    etcd: PathBuf,
-    pub kubectl: PathBuf,
-}
-
-impl Binaries {
-    /// Finds them in `${KUBEWRIGHT_CACHE:-~/.cache/kubewright}`; says so where they are not there, and fails where the
-    /// lab is required.
-    pub fn find() -> Option<Self> {
-        let cache = Cache::open().unwrap();
-        let found = cache.newest_build("kubernetes-", "servers").zip(cache.newest_build("etcd-", "etcd"));
-        if found.is_none() {
-            let required = std::env::var_os("KUBEWRIGHT_REQUIRE_LAB").is_some_and(|value| value == "1");
-            assert!(!required, "no kube-apiserver and etcd in {}; `make demo` builds them", cache.root().display());
-            eprintln!("SKIPPED: no kube-apiserver and etcd in {}; `make demo` builds them", cache.root().display());
-        }
-        found.map(|(servers, etcd)| Self { kubectl: servers.with_file_name("kubectl"), servers, etcd })
+/// The programs that the lab builds. Says so where they are not there, and fails where the lab is required.
+pub fn programs() -> Option<Programs> {
+    let cache = Cache::open().unwrap();
+    let found = Programs::find(&cache);
+    if found.is_none() {
+        let required = std::env::var_os("KUBEWRIGHT_REQUIRE_LAB").is_some_and(|value| value == "1");
+        assert!(!required, "no kube-apiserver and etcd in {}; `make demo` builds them", cache.root().display());
+        eprintln!("SKIPPED: no kube-apiserver and etcd in {}; `make demo` builds them", cache.root().display());
     }
+    found
 }
 
 /// One control plane: its API server, running or not.
@@ -80,7 +70,7 @@ pub struct ControlPlane {
     // Before the folder: processes end before their files go.
     members: Vec<Member>,
     others: Vec<Background>,
-    programs: PathBuf,
+    programs: Programs,
     pub authority: String,
     folder: tempfile::TempDir,
 }
@@ -90,41 +80,22 @@ const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127
 
 impl ControlPlane {
     /// Starts etcd and the API servers of cp1 and cp2, and waits until both are ready.
-    pub async fn start(binaries: &Binaries) -> Self {
+    pub async fn start(programs: &Programs) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let programs = folder.path().join("bin");
-        fs::create_dir(&programs).unwrap();
-        for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-            symlink(&binaries.servers, programs.join(name)).unwrap();
-        }
-        let port = free_port(ADDRESSES[0]);
+        let port = free_port(ADDRESSES[0]).unwrap();
         let authority = write_pki(folder.path(), port);
-
-        let loopback = Ipv4Addr::LOCALHOST;
-        let (client, peer) = (free_port(loopback), free_port(loopback));
-        let etcd_url = format!("http://{loopback}:{client}");
-        let etcd = Background::start(
-            &binaries.etcd,
-            flags(&[
-                ("data-dir", &path_text(&folder.path().join("etcd"))),
-                ("listen-client-urls", &etcd_url),
-                ("advertise-client-urls", &etcd_url),
-                ("listen-peer-urls", &format!("http://{loopback}:{peer}")),
-                ("unsafe-no-fsync", "true"),
-            ]),
-            &folder.path().join("etcd.log"),
-        )
-        .unwrap();
+        let (etcd, etcd_url) = programs.etcd(folder.path()).unwrap();
+        let etcd_address: SocketAddr = etcd_url.trim_start_matches("http://").parse().unwrap();
         let mut members = Vec::new();
         for (index, address) in ADDRESSES.iter().enumerate() {
             members.push(Member {
                 host: HostName::new(format!("cp{}", index + 1)),
                 address: SocketAddr::new((*address).into(), port),
                 process: None,
-                etcd: Wire::to(SocketAddr::new(loopback.into(), client)).await,
+                etcd: Wire::to(etcd_address).await,
             });
         }
-        let mut this = Self { members, others: vec![etcd], programs, authority, folder };
+        let mut this = Self { members, others: vec![etcd], programs: programs.clone(), authority, folder };
         this.start_member("cp1").await;
         this.start_member("cp2").await;
         this
@@ -132,28 +103,12 @@ impl ControlPlane {
 
     /// Starts a control plane's API server and waits until it is ready.
     pub async fn start_member(&mut self, host: &str) {
-        let pki = self.folder.path().join(host).join("etc/kubernetes/pki");
-        let file = |name: &str| path_text(&pki.join(name));
+        let kubernetes = self.folder.path().join(host).join("etc/kubernetes");
         let log = self.folder.path().join(format!("{host}.log"));
-        let program = self.programs.join("kube-apiserver");
+        let programs = self.programs.clone();
         let member = self.member(host);
-        let arguments = flags(&[
-            ("etcd-servers", &format!("http://{}", member.etcd.near)),
-            ("bind-address", &member.address.ip().to_string()),
-            ("secure-port", &member.address.port().to_string()),
-            // Loopback addresses may not stand in Endpoints; nobody here uses the Service `kubernetes`.
-            ("endpoint-reconciler-type", "none"),
-            ("tls-cert-file", &file("apiserver.crt")),
-            ("tls-private-key-file", &file("apiserver.key")),
-            ("client-ca-file", &file("ca.crt")),
-            ("service-account-key-file", &file("sa.pub")),
-            ("service-account-signing-key-file", &file("sa.key")),
-            ("service-account-issuer", "https://kubernetes.default.svc.cluster.local"),
-            ("service-cluster-ip-range", "10.96.0.0/12"),
-            ("authorization-mode", "Node,RBAC"),
-            ("allow-privileged", "true"),
-        ]);
-        member.process = Some(Background::start(&program, arguments, &log).unwrap());
+        let etcd_url = format!("http://{}", member.etcd.near);
+        member.process = Some(programs.api_server(&kubernetes, member.address, &etcd_url, &[], &log).unwrap());
         let name = HostName::new(host);
         let api = self.api(Way::Direct, "super-admin.conf").only(&name).unwrap().patience(Duration::from_secs(60));
         // A refused connection is tried again by `version`; whether it is *ready* only asking again tells.
@@ -208,26 +163,7 @@ impl ControlPlane {
     /// The same with further flags for both.
     pub fn start_controllers_with(&mut self, more: &[(&str, &str)]) {
         let kubernetes = self.folder.path().join("cp2/etc/kubernetes");
-        let key = path_text(&kubernetes.join("pki/sa.key"));
-        // Each controller acts with the rights of its own service account, as in kubeadm's clusters.
-        let controllers = [
-            ("leader-elect", "false"),
-            ("use-service-account-credentials", "true"),
-            ("service-account-private-key-file", &key),
-            // Nobody renews our nodes' leases.
-            ("node-monitor-grace-period", "1h"),
-        ];
-        for (program, arguments) in [
-            ("kube-controller-manager", controllers.as_slice()),
-            ("kube-scheduler", [("leader-elect", "false")].as_slice()),
-        ] {
-            let kubeconfig = path_text(&kubernetes.join(format!("{}.conf", program.trim_start_matches("kube-"))));
-            let port = free_port(Ipv4Addr::LOCALHOST).to_string();
-            let common = [("kubeconfig", kubeconfig.as_str()), ("secure-port", &port), ("bind-address", "127.0.0.1")];
-            let arguments = flags(&[common.as_slice(), arguments, more].concat());
-            let log = self.folder.path().join(format!("{program}.log"));
-            self.others.push(Background::start(&self.programs.join(program), arguments, &log).unwrap());
-        }
+        self.others.extend(self.programs.controllers(&kubernetes, more, self.folder.path()).unwrap());
     }
 
     /// The end of what a process wrote: `cp1`, `etcd`, `kube-scheduler`.
@@ -299,22 +235,4 @@ fn write_pki(folder: &Path, api_port: u16) -> String {
         }
     }
     authority
-}
-
-fn flags(flags: &[(&str, &str)]) -> Vec<String> {
-    flags.iter().map(|(name, value)| format!("--{name}={value}")).collect()
-}
-
-fn free_port(address: Ipv4Addr) -> u16 {
-    std::net::TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
-}
-
-fn path_text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
 }

@@ -8,10 +8,10 @@ use kube::api::{Api, DeleteParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use kubewright::exec::cancel::Cancel;
-use kubewright::exec::drain::{Errand, empty, look};
+use kubewright::exec::drain::{Errand, empty, look, survey};
 use kubewright::kube::{ClusterApi, Way, apply_all};
 use kubewright::ports::{Clock, Cordoned, KubeApi, ObjectRef, SystemClock, Uncordoned, Whose, Workloads};
-use kubewright_core::drain::{Budget, Name, News, Object, Outcome, Permission, Policy, View};
+use kubewright_core::drain::{Amounts, Budget, Name, News, Object, Outcome, Permission, Policy, View, World, forecast};
 use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
 use serde_json::{Value, json};
@@ -68,6 +68,7 @@ pub async fn drains(api: &ClusterApi, cluster: &ControlPlane) {
             api.wait_until(&available, MINUTE, &mut super::silent()).await.unwrap();
             cordons(api).await;
             moves_pods(api).await;
+            room(api).await;
             answers(api, cluster).await;
         } => {}
     }
@@ -185,6 +186,30 @@ async fn moves_pods(api: &ClusterApi) {
     let seen = look(api, &node, SystemClock.now(), MINUTE).await.unwrap();
     assert!(seen.pods.keys().all(|name| name.namespace != "shop"), "{:?}", seen.pods.keys());
     assert_eq!(api.uncordon(&node, &Whose::Of(operation.clone())).await.unwrap(), Uncordoned::Done);
+}
+
+/// What runs everywhere is counted as the API lists it, and a pod that asks for more than any node has is said to find no
+/// room.
+async fn room(api: &ClusterApi) {
+    let available = Condition::DeploymentAvailable { namespace: "shop".into(), name: "cart".into() };
+    api.wait_until(&available, MINUTE, &mut super::silent()).await.unwrap();
+    let (_, pod) = a_pod(api).await;
+    let node = HostName::new(pod.spec.unwrap().node_name.unwrap());
+    let mut seen = look(api, &node, SystemClock.now(), MINUTE).await.unwrap();
+    survey(api, [&mut seen]).await.unwrap();
+    let occupancy = seen.occupancy.clone().unwrap();
+    let pods = Api::<Pod>::all(api.client()).list(&Default::default()).await.unwrap();
+    let here = |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node.as_str());
+    let count = i64::try_from(pods.items.iter().filter(here).count()).unwrap();
+    assert!(count > 0);
+    assert_eq!(occupancy.used[node.as_str()].get("pods"), count * 1000);
+    let codes = |seen: &World| -> Vec<String> {
+        forecast(seen, &Policy::default(), &[]).findings.into_iter().map(|finding| finding.code).collect()
+    };
+    assert!(!codes(&seen).contains(&"DRAIN016".to_owned()), "{:?}", codes(&seen));
+    let cart = seen.pods.iter_mut().find(|(name, _)| name.namespace == "shop").unwrap();
+    cart.1.requests.add(&Amounts::of([("cpu", "5")]));
+    assert!(codes(&seen).contains(&"DRAIN016".to_owned()), "nodes here have 4 CPUs: {:?}", codes(&seen));
 }
 
 /// What the real server says, and what we make of it.

@@ -23,8 +23,9 @@ use kubewright_core::marks::NodeMarks;
 use kubewright_core::spec::{Spec, Taint, TaintEffect, read};
 use kubewright_manifests::cluster_objects;
 use serde_json::json;
+use xtask::loopback::Programs;
 
-use self::control_plane::{Binaries, ControlPlane};
+use self::control_plane::ControlPlane;
 use self::tunnel::TunnelHosts;
 use crate::host::sshd::{self, Sshd};
 
@@ -49,16 +50,16 @@ fn coredns() -> Condition {
 // More than one thread: kubectl is waited for while connections are carried to etcd.
 #[tokio::test(flavor = "multi_thread")]
 async fn real_api_servers() {
-    let Some(binaries) = Binaries::find() else { return };
+    let Some(programs) = control_plane::programs() else { return };
     let started = Instant::now();
-    let mut cluster = ControlPlane::start(&binaries).await;
+    let mut cluster = ControlPlane::start(&programs).await;
     eprintln!("two API servers ready after {:.1?}", started.elapsed());
     let hosts = Arc::new(TunnelHosts::default());
     let api = cluster.api(Way::Ssh(Arc::clone(&hosts) as _), "super-admin.conf");
 
     identities(&cluster).await;
     objects(&api, &cluster).await;
-    operators_kubeconfig(&cluster, &binaries);
+    operators_kubeconfig(&cluster, &programs);
     marks_and_lease(&api).await;
     waits(&api, &mut cluster).await;
     drain::drains(&api, &cluster).await;
@@ -156,7 +157,7 @@ async fn objects(api: &ClusterApi, cluster: &ControlPlane) {
 }
 
 /// The real kubectl reaches every control plane with what we write, and still reads what others wrote.
-fn operators_kubeconfig(cluster: &ControlPlane, binaries: &Binaries) {
+fn operators_kubeconfig(cluster: &ControlPlane, programs: &Programs) {
     let folder = tempfile::tempdir().unwrap();
     let path = Utf8PathBuf::try_from(folder.path().join("config")).unwrap();
     let theirs = "apiVersion: v1\nkind: Config\ncurrent-context: 'on'\ncontexts:\n- {name: 'on', context: {cluster: '1e3', user: 'no'}}\n\
@@ -168,7 +169,7 @@ fn operators_kubeconfig(cluster: &ControlPlane, binaries: &Binaries) {
     operator.write(&cluster.kubeconfig("super-admin.conf"), &path, Existing::Merge).unwrap();
 
     let kubectl = |arguments: &[&str]| {
-        let output = Command::new(&binaries.kubectl).arg("--kubeconfig").arg(&path).args(arguments).output().unwrap();
+        let output = Command::new(&programs.kubectl).arg("--kubeconfig").arg(&path).args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };

@@ -39,7 +39,7 @@ pub const DRAIN: Area = Area {
         code(
             "DRAIN007",
             NeedsConsent,
-            "No other node takes the pods, by taints, selectors and affinity. Room is not counted.",
+            "No other node takes the pods, by taints, selectors and affinity, whatever its room.",
         ),
         code("DRAIN008", Info, "Pods that may take five minutes or more to end. Nothing cuts that short."),
         code("DRAIN010", Blocks, "The API does not let us do what a drain needs."),
@@ -55,6 +55,16 @@ pub const DRAIN: Area = Area {
             "DRAIN015",
             Warns,
             "Services with `externalTrafficPolicy: Local` have no endpoint but on this node: from outside nothing answers until their pods serve elsewhere.",
+        ),
+        code(
+            "DRAIN016",
+            NeedsConsent,
+            "Other nodes would take the pods and have no room for them: by what is asked for there, all that move counted, and by required anti-affinity.",
+        ),
+        code(
+            "DRAIN017",
+            Info,
+            "Whether pods fit elsewhere also hangs on things that are not judged: where volumes can be attached, topology spread, affinity to other pods, host ports, devices.",
         ),
         code("PDB001", NeedsConsent, "A budget wants every pod there should be: it can never allow an eviction."),
         code("PDB002", NeedsConsent, "A budget wants the only replica there is: it can never allow an eviction."),
