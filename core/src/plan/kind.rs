@@ -361,8 +361,8 @@ pub enum Undo {
 pub enum Phase {
     /// Pods moved away.
     Drain,
-    /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader, and members
-    /// that others come in stead of.
+    /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader; a member of it
+    /// that is taken out.
     Maintain,
     /// Packages, containerd, binaries, images.
     Prepare,

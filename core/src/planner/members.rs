@@ -15,7 +15,7 @@ use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
 use crate::intent::{Intent, MemberWork};
 use crate::plan::{Assumption, EtcdStart, FORMAT, FileSet, Plan, StepKind, Undo};
-use crate::quorum::{Change, Machine, Standing, Verdict, View, decide};
+use crate::quorum::{Change, Machine, Verdict, View, decide};
 use crate::spec::{Host, Role};
 
 /// Where static pods' manifests are.
