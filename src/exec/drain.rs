@@ -1,14 +1,14 @@
 //! Cordon, drain, uncordon. The drain is a loop around [`kubewright_core::drain::decide`]: it hears what the watches
 //! tell, asks what to do, does it, and says what is waited for. It decides nothing itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kubewright_core::drain::{
     Action, Class, Consent, Decision, End, Ledger, Name, News, Outcome, Policy, View, Why, World, classify, decide, why,
 };
@@ -31,6 +31,11 @@ const AT_ONCE: usize = 64;
 
 /// So many requests under way at once, far below what the API server's fairness grants one user; more only queue there.
 const UNDER_WAY: usize = 32;
+
+/// A budget without room for so long is looked at closely, pod by pod, to say what it lacks. Of a workload of which one pod
+/// after another goes it has none most of the time, and a list and a watch for each such budget would be most of what we
+/// ask: longer than a controller takes to see a change, shorter than a person who wonders waits.
+const CLOSE_LOOK: SignedDuration = SignedDuration::from_secs(2);
 
 /// Waits that are told one by one; the rest is counted.
 const TOLD: usize = 3;
@@ -171,7 +176,7 @@ pub async fn look(api: &dyn KubeApi, node: &HostName, now: Timestamp, within: Du
             // As if everything was agreed to: whatever budget is in the way shall be looked at.
             let open = Policy { consents: Consent::ALL.into(), ..Policy::default() };
             let decision = decide(&world, &open, &Ledger::default());
-            views.extend(peers(&world, &decision));
+            views.extend(peers(&world, decision.blocked_budgets()));
         }
         world.served_alone = match api.served_alone(node).await {
             Ok(services) => services,
@@ -204,13 +209,12 @@ pub async fn survey<'w>(api: &dyn KubeApi, worlds: impl IntoIterator<Item = &'w 
 }
 
 /// Views of the pods that budgets without room count: what they lack is the reason.
-fn peers(world: &World, decision: &Decision) -> Vec<View> {
-    let budgets = decision.blocked_budgets().into_iter();
+fn peers<'n>(world: &World, budgets: impl IntoIterator<Item = &'n Name>) -> Vec<View> {
     let view = |name: &Name| {
         let selector = world.budgets.get(name)?.selector.clone()?;
         Some(View::Peers { budget: name.clone(), selector })
     };
-    budgets.filter_map(view).collect()
+    budgets.into_iter().filter_map(view).collect()
 }
 
 /// Whether waiting is in vain.
@@ -227,7 +231,8 @@ struct Emptying<'a, 't> {
     telling: Telling<'t>,
     world: World,
     ledger: Ledger,
-    views: BTreeSet<View>,
+    /// Budgets without room, and since when.
+    blocked: BTreeMap<Name, Timestamp>,
     asked: Asked<'a>,
     /// What was said last.
     said: String,
@@ -239,14 +244,12 @@ struct Emptying<'a, 't> {
 impl<'a, 't> Emptying<'a, 't> {
     fn new(errand: Errand<'a>, telling: Telling<'t>) -> Self {
         let now = errand.clock.now();
-        let world = World::new(errand.node.as_str(), now);
-        let views = world.views();
         Self {
             errand,
             telling,
-            world,
+            world: World::new(errand.node.as_str(), now),
             ledger: Ledger::default(),
-            views,
+            blocked: BTreeMap::new(),
             asked: FuturesUnordered::new(),
             said: String::new(),
             heard: now,
@@ -277,7 +280,11 @@ impl<'a, 't> Emptying<'a, 't> {
 
     /// Follows watches that were just opened.
     async fn follow(&mut self) -> Result<Pause, Failure> {
-        let mut watched = self.views.clone();
+        // What is known of a budget's pods is old news once nobody watches them.
+        let blocked = &self.blocked;
+        self.world.peers.retain(|budget, _| blocked.contains_key(budget));
+        let mut watched = self.world.views();
+        watched.extend(self.close_looks());
         let mut news = SelectAll::new();
         watched.iter().for_each(|view| news.push(open(self.errand.api, view)));
         let mut news: futures::stream::ReadyChunks<Stream> = news.ready_chunks(AT_ONCE);
@@ -311,14 +318,31 @@ impl<'a, 't> Emptying<'a, 't> {
             }
             self.tell(&decision);
             self.check_silence()?;
-            for view in peers(&self.world, &decision) {
-                self.views.insert(view.clone());
+            let look = self.block(&decision);
+            for view in self.close_looks() {
                 if watched.insert(view.clone()) {
                     news.get_mut().push(open(self.errand.api, &view));
                 }
             }
-            wake = relist.min(self.at(decision.wake, relist));
+            wake = relist.min(self.at(decision.wake, relist)).min(self.at(look, relist));
         }
+    }
+
+    /// Takes note of the budgets without room; when the next of them is worth a close look.
+    fn block(&mut self, decision: &Decision) -> Option<Timestamp> {
+        let now = decision.blocked_budgets();
+        self.blocked.retain(|budget, _| now.contains(budget));
+        for budget in now {
+            self.blocked.entry(budget.clone()).or_insert(self.world.now);
+        }
+        let due = self.blocked.values().filter_map(|since| since.checked_add(CLOSE_LOOK).ok());
+        due.filter(|due| *due > self.world.now).min()
+    }
+
+    /// Views of the pods of budgets that have been without room for long enough.
+    fn close_looks(&self) -> Vec<View> {
+        let is_due = |since: &Timestamp| self.world.now.duration_since(*since) >= CLOSE_LOOK;
+        peers(&self.world, self.blocked.iter().filter(|(_, since)| is_due(since)).map(|(budget, _)| budget))
     }
 
     fn decide(&mut self) -> Decision {
