@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::budget::{Budget, Never};
 use super::consent::{Class, Consent, Left, classify};
 use super::policy::Policy;
-use super::room::room;
+use super::room::{Lack, Room, room};
 use super::world::{Name, Pod, World};
 use crate::finding::{Finding, Severity, Subject};
 use crate::ids::HostName;
@@ -136,6 +136,20 @@ type Moving<'a> = (&'a Name, &'a Pod, Vec<Consent>);
 fn comes_again<'m>(moves: &'m [Moving<'_>]) -> impl Iterator<Item = (&'m Name, &'m Pod)> {
     let again = moves.iter().filter(|(_, pod, _)| pod.owner.is_some() && pod.deletion.is_none());
     again.map(|(name, pod, _)| (*name, *pod))
+}
+
+/// What these pods lack, in words.
+fn lacking(crowded: &[(&Name, &Lack)]) -> String {
+    let lacks = || crowded.iter().map(|(_, lack)| lack);
+    let short: BTreeSet<&str> = lacks().flat_map(|lack| lack.short.iter().map(String::as_str)).collect();
+    let mut words = Vec::new();
+    if !short.is_empty() {
+        words.push(format!("too little {} is left", short.into_iter().collect::<Vec<_>>().join(", ")));
+    }
+    if lacks().any(|lack| lack.apart) {
+        words.push("pods that they must keep apart from are there".to_owned());
+    }
+    words.join(", and ")
 }
 
 struct Ahead<'a> {
@@ -276,25 +290,27 @@ impl<'a> Ahead<'a> {
     fn room(&mut self, moves: &[Moving<'_>]) {
         let Some(occupancy) = self.world.occupancy.as_deref() else { return };
         let room = room(self.world, occupancy, &comes_again(moves).collect::<Vec<_>>());
-        if !room.crowded.is_empty() {
-            let lacks = room.crowded.values();
-            let short: BTreeSet<&str> = lacks.clone().flat_map(|lack| lack.short.iter().map(String::as_str)).collect();
-            let mut reasons = Vec::new();
-            if !short.is_empty() {
-                reasons.push(format!("too little {} is left", short.into_iter().collect::<Vec<_>>().join(", ")));
-            }
-            if lacks.clone().any(|lack| lack.apart) {
-                reasons.push("pods that they must keep apart from are there".to_owned());
-            }
+        let pods = count(room.crowded.len() + room.placed.len(), "pod");
+        let (spread, crowded): (Vec<_>, Vec<_>) = room.crowded.iter().partition(|(_, lack)| lack.is_spread());
+        if !crowded.is_empty() {
             let text = format!(
-                "no room elsewhere for {} of {}: {}; on the nodes that would take them {}",
-                room.crowded.len(),
-                count(room.crowded.len() + room.placed.len(), "pod"),
-                named(room.crowded.keys()),
-                reasons.join(", and ")
+                "no room elsewhere for {} of {pods}: {}; on the nodes that would take them {}",
+                crowded.len(),
+                named(crowded.iter().map(|(name, _)| *name)),
+                lacking(&crowded)
             );
             self.tell(Severity::NeedsConsent, "DRAIN016", text, Some(PENDING.to_owned()));
         }
+        if !spread.is_empty() {
+            let names = named(spread.iter().map(|(name, _)| *name));
+            let text = format!("{} of {pods} must keep apart from its like on every other node: {names}", spread.len());
+            self.tell(Severity::Warns, "DRAIN018", text, Some(PENDING.to_owned()));
+        }
+        self.unjudged(&room);
+    }
+
+    /// What else decides whether they fit.
+    fn unjudged(&mut self, room: &Room) {
         let mut open: Vec<String> =
             room.unjudged.iter().map(|(kind, pods)| format!("{} ({})", kind.words(), count(*pods, "pod"))).collect();
         if !room.untold.is_empty() {

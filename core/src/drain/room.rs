@@ -113,6 +113,16 @@ pub struct Lack {
     pub short: BTreeSet<String>,
     /// Pods it must keep apart from are there.
     pub apart: bool,
+    /// It keeps apart from its own kind, of which there is then one less.
+    pub from_its_kind: bool,
+}
+
+impl Lack {
+    /// Whether it is but one of several that are spread as far as they can be. Whoever asks to be kept apart from his own
+    /// kind wants to be fewer rather than side by side: every workload with as many replicas as nodes does.
+    pub fn is_spread(&self) -> bool {
+        self.short.is_empty() && self.from_its_kind
+    }
 }
 
 struct Place<'w> {
@@ -137,7 +147,7 @@ pub fn room(world: &World, occupancy: &Occupancy, pods: &[(&Name, &Pod)]) -> Roo
         let mut lack: Option<Lack> = None;
         let mut taken = None;
         for place in places.iter_mut().filter(|place| pod.fits(place.node)) {
-            let lack = lack.get_or_insert_default();
+            let lack = lack.get_or_insert_with(|| Lack { from_its_kind: from_its_kind(name, pod), ..Lack::default() });
             let short: Vec<String> = place.free.short_of(&pod.requests).map(str::to_owned).collect();
             let is_short = place.is_told && !short.is_empty();
             let is_closed = closed.iter().any(|(key, value)| place.node.labels.get(*key) == Some(*value));
@@ -168,6 +178,10 @@ pub fn room(world: &World, occupancy: &Occupancy, pods: &[(&Name, &Pod)]) -> Roo
         }
     }
     room
+}
+
+fn from_its_kind(name: &Name, pod: &Pod) -> bool {
+    pod.apart.iter().any(|apart| apart.is_of(&name.namespace, &pod.labels))
 }
 
 fn places<'w>(world: &'w World, occupancy: &'w Occupancy) -> impl Iterator<Item = Place<'w>> {

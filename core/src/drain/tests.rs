@@ -553,3 +553,36 @@ fn a_cluster_without_room_is_said_so_and_needs_consent() {
     world.nodes.get_mut("w3").unwrap().allocatable = Amounts::default();
     assert_eq!(codes(&world), ["DRAIN017"], "a node that has not told what it has is not judged");
 }
+
+#[test]
+fn replicas_that_are_spread_over_all_nodes_need_no_consent_and_others_that_keep_apart_do() {
+    let apart = |app: &str| {
+        let selector = selector(app);
+        vec![Apart { topology_key: "kubernetes.io/hostname".into(), selector, namespaces: ["shop".into()].into() }]
+    };
+    let found = |app: &str| {
+        let pod = Pod { apart: apart(app), ..of_app("cart", "1") };
+        let mut world = world(vec![("cart-1", pod)], Vec::new());
+        let mut occupancy = Occupancy::default();
+        for name in ["w2", "w3"] {
+            world.nodes.get_mut(name).unwrap().labels.insert("kubernetes.io/hostname".into(), name.into());
+            let labels = [("app".to_owned(), app.to_owned())].into();
+            let one = Neighbour { namespace: "shop".into(), node: name.into(), labels, apart: Vec::new() };
+            occupancy.neighbours.push(one);
+        }
+        world.occupancy = Some(occupancy.into());
+        let findings = forecast(&world, &Policy::default(), &[]).findings;
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        (findings[0].code.clone(), findings[0].severity, findings[0].text.clone())
+    };
+    assert_eq!(
+        found("cart"),
+        (
+            "DRAIN018".to_owned(),
+            crate::finding::Severity::Warns,
+            "1 of 1 pod must keep apart from its like on every other node: shop/cart-1".to_owned()
+        )
+    );
+    let (code, severity, text) = found("database");
+    assert_eq!((code.as_str(), severity), ("DRAIN016", crate::finding::Severity::NeedsConsent), "{text}");
+}

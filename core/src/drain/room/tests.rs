@@ -50,7 +50,7 @@ fn pods_take_each_others_room() {
     occupancy.used.insert("w3".into(), Amounts::of([("cpu", "1m")]));
     let room = found(&world, &occupancy, &three);
     assert_eq!(crowded(&room), ["shop/c"]);
-    assert_eq!(room.crowded[&shop("c")], Lack { short: BTreeSet::from(["cpu".to_owned()]), apart: false });
+    assert_eq!(room.crowded[&shop("c")], Lack { short: BTreeSet::from(["cpu".to_owned()]), ..Lack::default() });
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn pods_are_kept_apart_by_zone_in_both_directions() {
     assert_eq!(found(&world, &here, &[("a", picky.clone())]).placed[&shop("a")], "w4");
     let full = with(vec![neighbour("cart", "w2", Vec::new()), neighbour("cart", "w4", Vec::new())]);
     let room = found(&world, &full, &[("a", picky.clone())]);
-    assert_eq!(room.crowded[&shop("a")], Lack { short: BTreeSet::new(), apart: true });
+    assert_eq!(room.crowded[&shop("a")], Lack { apart: true, from_its_kind: true, ..Lack::default() });
     let averse = with(vec![neighbour("other", "w3", apart_from("cart"))]);
     assert_eq!(
         found(&world, &averse, &[("a", asks("cart", "1", "1"))]).placed[&shop("a")],

@@ -66,6 +66,11 @@ pub const DRAIN: Area = Area {
             Info,
             "Whether pods fit elsewhere also hangs on things that are not judged: where volumes can be attached, topology spread, affinity to other pods, host ports, devices.",
         ),
+        code(
+            "DRAIN018",
+            Warns,
+            "Pods must keep apart from their like, which run on every other node that would take them: there is one less of them until a node is free.",
+        ),
         code("PDB001", NeedsConsent, "A budget wants every pod there should be: it can never allow an eviction."),
         code("PDB002", NeedsConsent, "A budget wants the only replica there is: it can never allow an eviction."),
         code("PDB003", NeedsConsent, "More than one budget counts a pod: the API server evicts no such pod."),
