@@ -3,18 +3,23 @@
 // kubewright and its tests use:
 //
 //	crictl [-r endpoint] version|info
-//	crictl ps [-a] [-q] [-o json] [--name exact] [--label k=v] [--state running|exited]
-//	crictl pods [-q] [-o json] [--name exact] [--label k=v]
+//	crictl ps [-a] [-q] [-o json] [--name expression] [--label k=v]... [--state running|exited]
+//	crictl pods [-q] [-o json] [--name expression] [--namespace expression] [--label k=v]...
 //	crictl inspect|inspectp ID        crictl images [-q] [-o json]
 //	crictl pull|rmi IMAGE...          crictl stop [-t seconds]|rm [-f]|stopp|rmp [-f] ID...
 //	crictl exec ID COMMAND...         (not interactive)
+//
+// Identifiers are whole with and without --no-trunc, and lists begin with the newest.
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,9 +41,38 @@ type client struct {
 type options struct {
 	all, quiet, force bool
 	output            string
-	name, label       string
+	name, namespace   expression
+	labels            labels
 	state             string
 	timeout           int64
+}
+
+// expression fits everything until it is set.
+type expression struct{ *regexp.Regexp }
+
+func (e *expression) String() string { return "" }
+
+func (e *expression) Set(text string) (err error) {
+	e.Regexp, err = regexp.Compile(text)
+	return err
+}
+
+func (e *expression) fits(text string) bool {
+	return e.Regexp == nil || e.MatchString(text)
+}
+
+// labels that all have to be there.
+type labels map[string]string
+
+func (l labels) String() string { return "" }
+
+func (l labels) Set(text string) error {
+	key, value, found := strings.Cut(text, "=")
+	if !found {
+		return fmt.Errorf("%q is not key=value", text)
+	}
+	l[key] = value
+	return nil
 }
 
 func main() {
@@ -68,7 +102,7 @@ func exitOn(err error) {
 }
 
 func (c client) run(ctx context.Context, command string, arguments []string) error {
-	var o options
+	o := options{labels: labels{}}
 	flags := flag.NewFlagSet(command, flag.ExitOnError)
 	for _, name := range []string{"a", "all"} {
 		flags.BoolVar(&o.all, name, false, "also those that have ended")
@@ -85,8 +119,10 @@ func (c client) run(ctx context.Context, command string, arguments []string) err
 	for _, name := range []string{"t", "timeout"} {
 		flags.Int64Var(&o.timeout, name, 0, "seconds of grace")
 	}
-	flags.StringVar(&o.name, "name", "", "exact name")
-	flags.StringVar(&o.label, "label", "", "key=value")
+	flags.Var(&o.name, "name", "regular expression")
+	flags.Var(&o.namespace, "namespace", "regular expression")
+	flags.Var(&o.labels, "label", "key=value")
+	flags.Bool("no-trunc", true, "whole identifiers")
 	flags.StringVar(&o.state, "state", "", "running, exited, created")
 	if err := flags.Parse(arguments); err != nil {
 		return err
@@ -173,7 +209,7 @@ func (c client) one(ctx context.Context, command, id string, o options) error {
 }
 
 func (c client) containers(ctx context.Context, o options) error {
-	filter := &runtimeapi.ContainerFilter{LabelSelector: selector(o.label)}
+	filter := &runtimeapi.ContainerFilter{LabelSelector: o.labels}
 	if state, ok := map[string]runtimeapi.ContainerState{
 		"running": runtimeapi.ContainerState_CONTAINER_RUNNING,
 		"exited":  runtimeapi.ContainerState_CONTAINER_EXITED,
@@ -187,9 +223,10 @@ func (c client) containers(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, func(a, b *runtimeapi.Container) int { return cmp.Compare(b.CreatedAt, a.CreatedAt) })
 	answer := &runtimeapi.ListContainersResponse{}
 	for _, container := range list {
-		if o.name == "" || container.Metadata.GetName() == o.name {
+		if o.name.fits(container.Metadata.GetName()) {
 			answer.Containers = append(answer.Containers, container)
 		}
 	}
@@ -204,13 +241,14 @@ func (c client) containers(ctx context.Context, o options) error {
 }
 
 func (c client) pods(ctx context.Context, o options) error {
-	list, err := c.runtime.ListPodSandbox(ctx, &runtimeapi.PodSandboxFilter{LabelSelector: selector(o.label)})
+	list, err := c.runtime.ListPodSandbox(ctx, &runtimeapi.PodSandboxFilter{LabelSelector: o.labels})
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, func(a, b *runtimeapi.PodSandbox) int { return cmp.Compare(b.CreatedAt, a.CreatedAt) })
 	answer := &runtimeapi.ListPodSandboxResponse{}
 	for _, pod := range list {
-		if o.name == "" || pod.Metadata.GetName() == o.name {
+		if o.name.fits(pod.Metadata.GetName()) && o.namespace.fits(pod.Metadata.GetNamespace()) {
 			answer.Items = append(answer.Items, pod)
 		}
 	}
@@ -221,14 +259,6 @@ func (c client) pods(ctx context.Context, o options) error {
 		fmt.Println(line(o.quiet, pod.Id, pod.Metadata.GetNamespace()+"/"+pod.Metadata.GetName(), pod.State.String()))
 	}
 	return nil
-}
-
-func selector(label string) map[string]string {
-	key, value, found := strings.Cut(label, "=")
-	if !found {
-		return nil
-	}
-	return map[string]string{key: value}
 }
 
 func line(quiet bool, id string, columns ...string) string {
