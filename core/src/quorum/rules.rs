@@ -34,6 +34,7 @@ fn judge_decided(view: &View<'_>, change: &Change, found: &mut Obstacles) -> Out
         Change::Replace { member, machine, peer_urls } => {
             if view.members.contains_key(member) {
                 remove(view, *member, *machine, found);
+                ends_first(view, *member, found);
             }
             add(&view.without(*member), peer_urls, found)
         }
@@ -99,6 +100,16 @@ fn stop(view: &View<'_>, id: MemberId, found: &mut Obstacles) -> Outlook {
         alarms(view, Cure::None, found);
     }
     Outlook::with(view.voters(), left)
+}
+
+/// A member that is replaced ends before it leaves the list, and the others must decide on its leaving: of two voters one
+/// cannot.
+fn ends_first(view: &View<'_>, id: MemberId, found: &mut Obstacles) {
+    let Some(member) = view.members.get(&id).filter(|member| !member.learner && view.voters() > 1) else { return };
+    let left = view.well() - usize::from(view.standing(id).is_some_and(Standing::is_well));
+    if !has_quorum(view.voters(), left) {
+        found.push(loses_quorum(view, member, view.voters(), left));
+    }
 }
 
 /// etcd adds nobody while a voter is away: from 3.5.30 and 3.6.11 on it is content with a majority, which we are not, for the

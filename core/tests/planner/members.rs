@@ -169,6 +169,9 @@ fn nothing_is_replaced_that_the_others_need() {
         etcd.members.push(Member { id: MemberId(9), name: String::new(), peer_urls, client_urls, learner: true });
     });
     assert_eq!(codes(&asked(&spec, &learner, &replace("cp3"), &[])), ["VOTER002"], "one learner at a time");
+    let pair = with(&spec, |etcd| etcd.members.retain(|member| member.id != MemberId(2)));
+    let of_two = asked(&spec, &pair, &replace("cp3"), &["VOTER006"]);
+    assert_eq!(codes(&of_two), ["VOTER002", "VOTER006"], "it ends first, and one of two cannot decide that it leaves");
     let single = super::setting::spec(1, 1);
     let facts = with(&single, |_| ());
     assert_eq!(codes(&asked(&single, &facts, &replace("cp1"), &[])), ["VOTER002", "VOTER006"]);
