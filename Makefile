@@ -10,7 +10,7 @@ XTASK = $(CARGO) run --quiet --package xtask --
 KUBEWRIGHT = $(CARGO_TARGET_DIR)/debug/kubewright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size bench-verify bench-etcd bench-drain
+.PHONY: help demo demo-down test check licences fmt build docs conformance bench-fanout bench-bootstrap bench-size bench-verify bench-etcd bench-drain bench-upgrade
 
 help: ## What can be done here
 	@echo 'make TARGET, where TARGET is one of'
@@ -62,6 +62,9 @@ bench-etcd: ## A proved snapshot of 1 GB against etcdctl's save of it: time, mem
 
 bench-drain: ## Emptying nodes against the real kubectl drain, on a real control plane -> target/bench/drain.json
 	@$(CARGO) run --quiet --release --locked --package kubewright-bench -- drain $(BENCH_DRAIN)
+
+bench-upgrade: packages build ## From one minor to the next by kubewright and by the real kubeadm, a client asking -> target/bench/upgrade.json
+	@$(XTASK) bench upgrade
 
 bench-size: build ## Size of the released binary and how fast it starts -> target/bench/size.json
 	@$(XTASK) bench size

@@ -7,15 +7,16 @@ mod exit;
 use std::path::Path;
 
 use kubewright_core::finding::{Finding, Severity};
-use kubewright_core::ids::{HostName, StepId};
+use kubewright_core::ids::{HostName, OperationId, StepId};
 use kubewright_core::plan::Target;
 use kubewright_core::summary::Run;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use exit::ExitCode;
 
 /// What sort of end it was; decides the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorKind {
     /// A mistake of ours, or a machine that cannot even write a file.
@@ -44,7 +45,7 @@ pub enum ErrorKind {
 pub struct Error(Box<Parts>);
 
 /// What there is to tell about an error, in the order it is told.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Parts {
     /// Decides the exit code.
@@ -185,6 +186,12 @@ impl Error {
     pub fn step_in_doubt(run: &Run, step: &StepId, why: impl std::fmt::Display) -> Self {
         let message = format!("nobody can tell whether {step} was done: {why}");
         Self::new(ErrorKind::InDoubt, "DOUBT", message).at_step(run, step).next("look at the host").during(run)
+    }
+
+    /// A run that the user stopped while it was taken up.
+    pub fn unbegun(operation: &OperationId) -> Self {
+        let message = "stopped before anything was begun; nothing was changed";
+        Self::new(ErrorKind::Stopped, "STOPPED", message).next(format!("kubewright ops resume {operation}"))
     }
 
     /// A run that the user stopped.

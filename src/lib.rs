@@ -15,3 +15,4 @@ pub mod ports;
 pub mod render;
 pub mod report;
 pub mod store;
+pub mod ui;

@@ -54,28 +54,37 @@ macro_rules! debian {
     };
 }
 
+/// Has a host take copies of etcd by itself, or stop it, or tells how that goes.
+pub const SCHEDULE: &str = debian!("say.sh", "schedule.sh");
+
 /// Everything a host needs before the first Kubernetes process starts.
 pub const PREPARE: &str =
     debian!("say.sh", "pool.sh", "kernel.sh", "packages.sh", "artefacts.sh", "service.sh", "runtime.sh", "prepare.sh");
 
 /// Starts a control plane and waits until it serves.
-pub const START_CONTROL_PLANE: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-control-plane.sh");
+pub const START_CONTROL_PLANE: &str =
+    debian!("say.sh", "service.sh", "health.sh", "wait.sh", "serve.sh", "start-control-plane.sh");
 
 /// Starts a host's etcd alone and waits until it runs.
 pub const START_ETCD_MEMBER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-etcd-member.sh");
 
 /// Ends a host's etcd and waits until the next one serves.
-pub const RESTART_ETCD: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "etcd.sh", "restart-etcd.sh");
+pub const RESTART_ETCD: &str =
+    debian!("say.sh", "service.sh", "health.sh", "wait.sh", "static-pods.sh", "etcd.sh", "restart-etcd.sh");
 
 /// Ends a host's etcd, and what cannot serve without it; data and manifests are kept.
 pub const SET_ETCD_ASIDE: &str =
-    debian!("say.sh", "service.sh", "health.sh", "wait.sh", "etcd.sh", "set-etcd-aside.sh");
+    debian!("say.sh", "service.sh", "health.sh", "wait.sh", "static-pods.sh", "etcd.sh", "set-etcd-aside.sh");
 
 /// Starts a worker and waits until it reaches the API.
-pub const START_WORKER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "start-worker.sh");
+pub const START_WORKER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "serve.sh", "start-worker.sh");
+
+/// Goes over to another version of Kubernetes, or back.
+pub const SWAP: &str =
+    debian!("say.sh", "artefacts.sh", "service.sh", "health.sh", "wait.sh", "serve.sh", "static-pods.sh", "swap.sh");
 
 /// Takes off a host what kubewright put on it.
-pub const RESET: &str = debian!("say.sh", "runtime.sh", "pods.sh", "etcd.sh", "reset.sh");
+pub const RESET: &str = debian!("say.sh", "runtime.sh", "pods.sh", "static-pods.sh", "etcd.sh", "reset.sh");
 
 /// Brings the distribution's packages up to date.
 pub const UPDATE_PACKAGES: &str = debian!("say.sh", "packages.sh", "update-packages.sh");

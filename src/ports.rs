@@ -4,6 +4,7 @@
 
 mod etcd;
 mod kube;
+mod ui;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,9 @@ use async_trait::async_trait;
 use kubewright_core::ids::HostName;
 use secrecy::SecretString;
 
-pub use self::etcd::{Added, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList, SnapshotStream};
+pub use self::etcd::{Added, ETCD_AGAIN, EtcdApi, EtcdChange, EtcdError, EtcdFault, MemberList, SnapshotStream};
 pub use self::kube::{Applied, ConnectionFault, Fault, KubeApi, KubeError, ObjectRef, Patched, Readiness};
+pub use self::ui::{Answer, Confirm, Select, Typed, Ui, UiError};
 pub use self::workloads::{Cordoned, Uncordoned, Whose, Workloads};
 
 /// A constant script and the values it gets. Values never enter the text: they arrive as shell-quoted assignments

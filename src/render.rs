@@ -197,9 +197,9 @@ fn programs(
             );
             continue;
         };
-        let (kind, destination, mode) = match artefact.install {
-            Install::File { path, mode } => (ArtefactKind::File, path, mode),
-            Install::Archive { into, mode, .. } => (ArtefactKind::Tgz, into, mode),
+        let (kind, destination, mode, link) = match artefact.install {
+            Install::File { path, mode, link } => (ArtefactKind::File, path, mode, link),
+            Install::Archive { into, mode, .. } => (ArtefactKind::Tgz, into, mode, None),
         };
         wanted.push(Artefact {
             name: artefact.name,
@@ -208,6 +208,7 @@ fn programs(
             kind,
             destination,
             mode: format!("{mode:04o}"),
+            link,
             members: Vec::new(),
         });
     }
@@ -284,16 +285,18 @@ pub fn expected_files(spec: &Spec, host: &Host, seen: &HostFacts) -> BTreeMap<St
     let mut expected: BTreeMap<String, DesiredFile> = BTreeMap::new();
     let members = seen.etcd_initial_cluster.known().map(|text| EtcdStart::members_of(text)).unwrap_or_default();
     let token = seen.etcd_token.known().cloned().unwrap_or_default();
-    let mut texts = preparation_files(spec);
+    let mut texts = Vec::new();
     for state in [ClusterState::New, ClusterState::Existing] {
         let start = EtcdStart { initial_cluster_token: token.clone(), members: members.clone(), state };
         texts.extend(node_files(spec, host, &start, seen));
     }
-    for file in texts {
+    let texts = texts.into_iter().map(|file| (file, false));
+    for (file, preparation) in preparation_files(spec).into_iter().map(|file| (file, true)).chain(texts) {
         let digest = kubewright_core::plan::hex(&Sha256::digest(file.contents.as_bytes()));
-        let digests = &mut expected.entry(file.path).or_default().digests;
-        if !digests.contains(&digest) {
-            digests.push(digest);
+        let entry = expected.entry(file.path).or_default();
+        entry.preparation |= preparation;
+        if !entry.digests.contains(&digest) {
+            entry.digests.push(digest);
         }
     }
     for which in [FileSet::Kubelet, FileSet::Proxy] {

@@ -16,6 +16,7 @@ use kubewright::etcd::{EtcdCluster, Place};
 use kubewright::kube::{Credentials, Way};
 use kubewright::ports::{EtcdApi, SystemClock};
 use kubewright::store::copies::Copies;
+use kubewright_core::spec::Compression;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use xtask::bench::{Machine, Spread, rounded};
@@ -100,12 +101,13 @@ pub fn one(home: &Path) -> Result<Part> {
         let place = Place { host: HOST.into(), client: server.client, peer: server.client.ip() };
         let etcd = EtcdCluster::connect(&Way::Direct, &[place], &server.credentials()?, Arc::new(SystemClock))?;
         let facts = etcd.observe().await?;
-        let copies = Copies::open(&folder, "bench")?;
+        let copies = Copies::in_folder(&folder, "bench")?;
         let order = Order {
             cluster: "bench",
             etcd: &etcd,
             from: None,
             copies: &copies,
+            compress: Compression::None,
             clock: &SystemClock,
             progress: &|_| {},
         };

@@ -1,5 +1,6 @@
 //! Conditions that travel with a step and are checked again on fresh facts just before it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::etcd::{AlarmKind, EtcdFacts, MemberId};
@@ -8,7 +9,7 @@ use crate::ids::{HostName, OperationId};
 use crate::quorum::{Change, Machine, Obstacle, Reason, View, decide};
 
 /// A condition as data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Guard {
     /// The machine behind the name is the one the plan was made for.
@@ -37,7 +38,7 @@ pub enum Guard {
         /// Our operation.
         operation: OperationId,
     },
-    /// etcd bears a change of its members, by the one procedure that decides on that ([`crate::quorum::decide`]).
+    /// etcd bears a change of its members, by the one procedure that decides on that (`quorum::decide`).
     EtcdBears {
         /// Which change.
         change: MemberChange,
@@ -53,7 +54,7 @@ pub enum Guard {
 }
 
 /// A change of etcd's members, in words that hold before a member has an identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum MemberChange {
     /// Add a learner.
@@ -158,6 +159,23 @@ impl MemberChange {
         }
     }
 
+    /// Whether that nobody decides now is what this change does, once it was begun. One of so few members pauses or stops, which was
+    /// agreed to: the only one then answers nobody, and of two the other one follows no leader.
+    fn may_have_caused(&self, etcd: &Fact<EtcdFacts>) -> bool {
+        let (Self::Pause { host, standstill: true } | Self::Stop { host, outage: true }) = self else { return false };
+        match etcd {
+            Fact::Known { value, .. } => {
+                let view = View::of(value);
+                let standing = value.member_on(host).and_then(|member| view.standing(member.id));
+                value.voters().count() <= 2
+                    && !view.has_quorum()
+                    && standing.is_some_and(|standing| !standing.is_well())
+            }
+            Fact::Unreadable { .. } => true,
+            Fact::Absent => false,
+        }
+    }
+
     /// Whether etcd bears it.
     ///
     /// # Errors
@@ -188,6 +206,18 @@ impl Guard {
             | Self::NoOtherCluster { host, .. }
             | Self::OfCluster { host, .. } => Some(host),
             Self::EtcdBears { .. } => None,
+        }
+    }
+
+    /// Whether it holds on these facts before a step that was begun already: what the step itself may have caused is no reason
+    /// against doing it to its end.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn check_again(&self, facts: &Facts) -> Result<(), String> {
+        match self {
+            Self::EtcdBears { change } if change.may_have_caused(&facts.etcd) => Ok(()),
+            _ => self.check(facts),
         }
     }
 

@@ -69,6 +69,20 @@ pub enum Condition {
         /// `/proc/sys/kernel/random/boot_id` of the machine as it runs.
         boot_id: String,
     },
+    /// The node is Ready, and its kubelet reports this version.
+    NodeRuns {
+        /// Which.
+        node: HostName,
+        /// Such as `v1.36.3`.
+        kubelet: String,
+    },
+    /// Static pods of a node, each Ready with this image: what runs is what was written.
+    StaticPodsRun {
+        /// Which node.
+        node: HostName,
+        /// Images by component, such as `kube-apiserver`.
+        images: BTreeMap<String, String>,
+    },
     /// The node's lease was renewed: its kubelet lives.
     LeaseRenewed {
         /// Which.
@@ -146,12 +160,14 @@ pub struct AttachmentState {
 }
 
 /// A node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
     /// Why it is not Ready, in the kubelet's words made short; `None` where it is.
     pub not_ready: Option<String>,
     /// The boot that its kubelet runs in; empty before it has reported.
     pub boot_id: String,
+    /// Version of its kubelet, such as `v1.36.3`; empty before it has reported.
+    pub kubelet: String,
 }
 
 /// A pod.
@@ -167,6 +183,8 @@ pub struct PodState {
     pub node: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Images that its containers are to have.
+    pub images: BTreeSet<String>,
     /// Why it is not Ready; `None` where it is.
     pub not_ready: Option<String>,
 }
@@ -223,6 +241,11 @@ impl Condition {
             }
             Self::VolumesDetached { node } => format!("volumes detached from {node}"),
             Self::NodeBooted { node, boot_id } => format!("{node} Ready in boot {boot_id}"),
+            Self::NodeRuns { node, kubelet } => format!("{node} Ready with kubelet {kubelet}"),
+            Self::StaticPodsRun { node, images } => {
+                let components: Vec<&str> = images.keys().map(String::as_str).collect();
+                format!("{} Ready on {node} with new images", components.join(", "))
+            }
             Self::LeaseRenewed { node, .. } => format!("a renewed lease of {node}"),
             Self::StayingPodsReady { node, .. } => format!("Ready pods of DaemonSets and static pods on {node}"),
             Self::WorkloadsWhole { workloads } => {
@@ -258,6 +281,14 @@ impl Condition {
             }
             Self::VolumesDetached { node } => returned::attached(node, seen),
             Self::NodeBooted { node, boot_id } => returned::boot_complaint(node, boot_id, seen).into_iter().collect(),
+            Self::NodeRuns { node, kubelet } => returned::version_complaint(node, kubelet, seen).into_iter().collect(),
+            Self::StaticPodsRun { node, images } => images
+                .iter()
+                .filter_map(|(component, image)| {
+                    static_pod_complaint(component, node, seen)
+                        .or_else(|| returned::image_complaint(component, node, image, seen))
+                })
+                .collect(),
             Self::LeaseRenewed { node, after } => {
                 returned::lease_complaint(node, after.as_deref(), seen).into_iter().collect()
             }

@@ -1,10 +1,13 @@
 //! What the user asked for now, once arguments are understood.
 
+use crate::etcd::schedule::Schedule;
 use crate::ids::HostName;
+use crate::version::Version;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A request to the planner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Intent {
     /// Make reality what the spec says, starting from hosts without Kubernetes.
@@ -43,6 +46,13 @@ pub enum Intent {
         /// What is done on each, in a few words: `OS packages, reboot`.
         work: String,
     },
+    /// Go over to another version of Kubernetes, one node after another.
+    Upgrade {
+        /// What the oldest API server runs.
+        from: Version,
+        /// What all are to run.
+        to: Version,
+    },
     /// Work on etcd; who is a member stays.
     MaintainEtcd {
         /// What.
@@ -53,10 +63,15 @@ pub enum Intent {
         /// How.
         change: MemberWork,
     },
+    /// Have the hosts take copies of etcd by themselves, or stop it.
+    ScheduleCopies {
+        /// When, and what becomes of them; none where they are to stop.
+        schedule: Option<Schedule>,
+    },
 }
 
 /// A change of etcd's members that somebody asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum MemberWork {
     /// Take the member of a host out, and bring it back as a new one that gets its data from the others.
@@ -88,7 +103,7 @@ impl MemberWork {
 }
 
 /// Work on etcd that changes none of its members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum EtcdWork {
     /// Let another member lead.
@@ -120,8 +135,8 @@ impl Intent {
                 [node] => Some(node),
                 _ => None,
             },
-            Self::Bootstrap | Self::Converge | Self::Reset { .. } => None,
-            Self::MaintainEtcd { .. } | Self::ChangeEtcd { .. } => None,
+            Self::Bootstrap | Self::Converge | Self::Reset { .. } | Self::Upgrade { .. } => None,
+            Self::MaintainEtcd { .. } | Self::ChangeEtcd { .. } | Self::ScheduleCopies { .. } => None,
             Self::RemoveNode { node } | Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => {
                 Some(node)
             }

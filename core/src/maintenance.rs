@@ -75,6 +75,13 @@ impl Note {
         Self { staying: serving.filter_map(|(name, pod)| staying(world, name, pod)).collect(), workloads: whole }
     }
 
+    /// Whether kube-proxy served on the node, as kubeadm names it.
+    pub fn has_kube_proxy(&self) -> bool {
+        self.staying.iter().any(|of| {
+            (of.kind.as_str(), of.namespace.as_str(), of.name.as_str()) == ("DaemonSet", "kube-system", "kube-proxy")
+        })
+    }
+
     /// Whether a pod that stays is one of those that served before.
     pub fn is_about(&self, world: &World, name: &Name, pod: &Pod) -> bool {
         staying(world, name, pod).is_some_and(|one| self.staying.contains(&one))

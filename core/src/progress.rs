@@ -1,6 +1,7 @@
 //! What a run tells while it runs. Displays are made from these events alone.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{OperationId, StepId};
@@ -10,10 +11,11 @@ use crate::journal::Event;
 pub const FORMAT: u32 = 1;
 
 /// One event, in the order it happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// [`FORMAT`].
+    /// Format of what is written for machines.
+    #[schemars(extend("const" = FORMAT))]
     pub v: u32,
     /// 0, 1, 2, … within this process.
     pub seq: u64,
@@ -27,7 +29,7 @@ pub struct Progress {
 }
 
 /// What there is to tell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "camelCase")]
 pub enum News {
     /// Recorded in the journal.

@@ -5,12 +5,15 @@ mod effect;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::facts::Running;
 use crate::guard::{Guard, MemberChange};
 use crate::ids::HostName;
 use crate::intent::Intent;
 use crate::plan::{ObjectGroup, Plan, Step, StepKind, Target};
 use crate::quorum;
+use crate::skew;
 use crate::spec::{Role, Spec};
+use crate::version::Version;
 
 /// Something a plan must never make happen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,10 @@ pub struct Machine {
     pub manifests: bool,
     /// Its kubelet runs.
     pub kubelet: bool,
+    /// What its kubelet and its control plane run, once software is there.
+    pub version: Option<Version>,
+    /// Versions whose programs and images are there.
+    pub staged: BTreeSet<Version>,
     /// Identity of the data in its etcd directory.
     pub etcd_data: Option<String>,
     /// It carries the record of a finished operation.
@@ -119,6 +126,7 @@ impl World {
                 initial_cluster: world.voters.clone(),
                 manifests: host.is(Role::ControlPlane),
                 kubelet: true,
+                version: Some(spec.kubernetes.version.clone()),
                 etcd_data: host.is(Role::Etcd).then(|| token.to_owned()),
                 settled: true,
                 ..Machine::default()
@@ -129,6 +137,13 @@ impl World {
         }
         world.formed = true;
         world
+    }
+
+    /// The same world with every machine at this version.
+    #[must_use]
+    pub fn at(mut self, version: &Version) -> Self {
+        self.machines.values_mut().for_each(|machine| machine.version = Some(version.clone()));
+        self
     }
 
     /// The same world under a plan: one that takes every voter apart may lose the cluster.
@@ -185,7 +200,23 @@ impl World {
         self.machines.get(host).is_some_and(serves)
     }
 
-    /// Never lose quorum, never delete etcd data; budgets and skew have nothing to break here.
+    /// What may not run beside each other, of what runs.
+    fn skew(&self) -> Vec<String> {
+        let mut running = Running::default();
+        let mut kubelets = BTreeMap::new();
+        for (name, machine) in self.machines.iter().filter(|(_, machine)| machine.kubelet) {
+            let Some(version) = &machine.version else { continue };
+            kubelets.insert(name.clone(), version.clone());
+            if machine.manifests {
+                let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+                let components = components.map(|component| (component.to_owned(), version.clone()));
+                running.control_planes.insert(name.clone(), BTreeMap::from(components));
+            }
+        }
+        skew::violations(&running, &kubelets)
+    }
+
+    /// Never lose quorum, never delete etcd data, never skip skew rules; budgets have nothing to break here.
     fn invariants(&mut self, before: &Self, step: &Step) -> Result<(), String> {
         for (name, machine) in &before.machines {
             // A reset moves data aside, and only where nobody counts on it.
@@ -203,17 +234,26 @@ impl World {
                 return Err(format!("etcd data of {name} was deleted or replaced"));
             }
         }
+        if let Some(why) = self.skew().into_iter().next() {
+            return Err(why);
+        }
         let agreed = self.dissolving || (self.outage_agreed && self.voters.len() == 1);
         if self.formed && !self.api_answers() && !agreed {
             return Err("quorum was lost".into());
         }
-        // Budgets are kept by emptying nodes one by one through the Eviction API; two at a time is more than was looked at.
-        let emptied = |world: &Self| world.drained.len();
-        if emptied(self) > 1 && emptied(self) > emptied(before) {
+        if self.drained.len() > before.drained.len() && !self.may_be_emptied_at_once() {
             return Err("a node is emptied before the one before it is back".into());
         }
         self.formed |= self.api_answers();
         Ok(())
+    }
+
+    /// Whether all that are emptied may be so at once: as many of one pool as the pool says. Elsewhere it is one; two at a time is more
+    /// than was looked at.
+    fn may_be_emptied_at_once(&self) -> bool {
+        let pool = |name| self.spec.host(name).and_then(|host| host.pool.as_deref());
+        let pools: BTreeSet<Option<&str>> = self.drained.iter().map(pool).collect();
+        pools.len() <= 1 && pools.first().is_none_or(|pool| self.drained.len() <= self.spec.may_be_away(*pool))
     }
 
     fn is_member(&self, host: &HostName) -> bool {

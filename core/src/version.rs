@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A minor release such as 1.35.
@@ -53,7 +54,7 @@ impl TryFrom<String> for Minor {
 }
 
 /// A full Kubernetes version such as 1.35.4; written without a leading `v`, read with or without.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version(semver::Version);
 
@@ -76,6 +77,11 @@ impl Version {
     /// 4 in 1.35.4.
     pub fn patch(&self) -> u64 {
         self.0.patch
+    }
+
+    /// Whether it is from before its release, such as 1.37.0-rc.1.
+    pub fn is_prerelease(&self) -> bool {
+        !self.0.pre.is_empty()
     }
 
     /// With the leading `v` that image tags and download paths carry.

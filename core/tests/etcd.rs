@@ -11,7 +11,7 @@ use kubewright_core::etcd::attest::{Attestation, Verdict, attest};
 use kubewright_core::etcd::manifest::writes_per_second;
 use kubewright_core::etcd::retention::{Copy, expendable};
 use kubewright_core::etcd::source::sources;
-use kubewright_core::etcd::status::{Certificate, Certificates, EtcdStatus, Seen, assess};
+use kubewright_core::etcd::status::{Certificate, Certificates, CopiesSeen, EtcdStatus, Seen, assess};
 use kubewright_core::facts::etcd::{
     Alarm, AlarmKind, Answer, ClusterId, ContentHash, EtcdFacts, Hashes, Listing, Member, MemberId, Sight,
 };
@@ -115,7 +115,7 @@ fn now() -> Timestamp {
 }
 
 fn status_with(facts: &EtcdFacts, agreement: Option<&Agreement>, certificates: &Certificates) -> EtcdStatus {
-    assess(&Seen { cluster: "lab", file: "lab.yaml", facts, agreement, certificates, now: now() })
+    assess(&Seen { cluster: "lab", file: "lab.yaml", facts, agreement, certificates, copies: None, now: now() })
 }
 
 fn status(facts: &EtcdFacts, hashes: &[u32]) -> EtcdStatus {
@@ -397,4 +397,20 @@ proptest! {
         prop_assert!(told.findings.windows(2).all(|pair| pair[0].severity <= pair[1].severity));
         prop_assert!(told.findings.iter().all(|finding| finding.severity != Severity::NeedsConsent));
     }
+}
+
+#[test]
+fn the_last_copy_that_can_be_relied_on_is_known() {
+    let copy = |hour: i64, verified| Copy {
+        name: format!("at-{hour}"),
+        taken: now() - SignedDuration::from_hours(hour),
+        verified,
+    };
+    let seen = CopiesSeen::of("s3://lab".to_owned(), Ok(&[copy(9, true), copy(1, false), copy(4, true)]));
+    assert_eq!((seen.count, seen.last), (3, Some(now() - SignedDuration::from_hours(1))));
+    assert_eq!(seen.last_verified, Some(now() - SignedDuration::from_hours(4)));
+    let none = CopiesSeen::of("s3://lab".to_owned(), Ok(&[]));
+    assert_eq!((none.count, none.last, none.last_verified, none.unreadable), (0, None, None, None));
+    let away = CopiesSeen::of("s3://lab".to_owned(), Err("no answer".to_owned()));
+    assert_eq!(away.unreadable.as_deref(), Some("no answer"));
 }

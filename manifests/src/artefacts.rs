@@ -1,6 +1,7 @@
 //! What a host needs from elsewhere: binaries with their checksums, and images.
 
 use kubewright_core::spec::{CniName, EndpointMode, Host, Role, Spec};
+use kubewright_core::version::Minor;
 use serde::{Deserialize, Serialize};
 
 use crate::{Arch, images, versions};
@@ -51,6 +52,9 @@ pub enum Install {
         path: String,
         /// Permission bits.
         mode: u32,
+        /// A symbolic link to it, where its own place names its version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
     },
     /// A gzipped tar archive: its regular files below `under` go into `into`, without that prefix.
     Archive {
@@ -65,6 +69,9 @@ pub enum Install {
 
 const PROGRAM: u32 = 0o755;
 const BIN_DIR: &str = "/usr/local/bin";
+/// Kubernetes' programs live here, each version in a folder of its own: the next one can be there before its turn, and
+/// going over to it, or back, is one rename of a link.
+const VERSIONS_DIR: &str = "/usr/local/lib/kubewright";
 
 /// Everything to download for a host. Workers get the kubelet alone; control planes also kubectl and kubeadm, the
 /// tools one reaches for there.
@@ -100,6 +107,12 @@ pub fn images(spec: &Spec, host: &Host) -> Vec<String> {
         wanted.extend([images::flannel(), images::flannel_cni_plugin()]);
     }
     wanted
+}
+
+/// Where the newest version of Kubernetes is told, of a minor or of all, the mirror already considered.
+pub fn newest(spec: &Spec, minor: Option<Minor>) -> String {
+    let name = minor.map_or_else(|| "stable.txt".to_owned(), |minor| format!("stable-{minor}.txt"));
+    mirrored(spec.artefacts.mirror.as_deref(), &format!("https://dl.k8s.io/release/{name}"))
 }
 
 /// An official URL behind a mirror: `https://dl.k8s.io/x` becomes `<mirror>/dl.k8s.io/x`.
@@ -139,10 +152,14 @@ fn kubernetes_binary(spec: &Spec, name: &str, arch: Arch) -> Artefact {
     let url = format!("https://dl.k8s.io/release/{version}/bin/linux/{}/{name}", arch.go());
     Artefact {
         name: name.to_owned(),
+        install: Install::File {
+            path: format!("{VERSIONS_DIR}/{version}/{name}"),
+            mode: PROGRAM,
+            link: Some(format!("{BIN_DIR}/{name}")),
+        },
         version,
         checksum: Checksum { url: format!("{url}.sha256"), format: ChecksumFormat::Bare },
         url,
-        install: Install::File { path: format!("{BIN_DIR}/{name}"), mode: PROGRAM },
     }
 }
 
@@ -169,7 +186,7 @@ fn runc(arch: Arch) -> Artefact {
             format: ChecksumFormat::Listed,
         },
         // containerd's documentation puts it here; before /usr/sbin in PATH, so ours wins over a package's.
-        install: Install::File { path: "/usr/local/sbin/runc".to_owned(), mode: PROGRAM },
+        install: Install::File { path: "/usr/local/sbin/runc".to_owned(), mode: PROGRAM, link: None },
     }
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 mod arguments;
 pub mod artefacts;
+pub mod backup;
 pub mod cluster_objects;
 pub mod containerd;
 pub mod endpoint;

@@ -40,12 +40,23 @@ pub fn files(spec: &Spec, host: &Host) -> Vec<RenderedFile> {
         return Vec::new();
     }
     let config = haproxy_config(spec);
-    let pod = pod(&config);
+    let pod = identified(pod(&config).manifest(), host);
     vec![
         // Readable by all: the proxy does not run as root, and there is nothing secret in it.
         RenderedFile::new(CONFIG, 0o644, config),
-        RenderedFile::new(layout::manifest(NAME), 0o600, yaml::document(&pod.manifest())),
+        RenderedFile::new(layout::manifest(NAME), 0o600, yaml::document(&pod)),
     ]
+}
+
+/// A static pod that says what it is: the same for as long as its manifest is.
+///
+/// Where none is said, a kubelet takes the hash of its own idea of the pod for the identity (`applyDefaults` of
+/// `pkg/kubelet/config/common.go`), and that idea has more fields in each minor: the proxy would end and start with every
+/// upgrade of the kubelet, and the node's way to the API with it.
+fn identified(mut pod: Value, host: &Host) -> Value {
+    let identity = fingerprint(&format!("{}\n{}", host.name, yaml::document(&pod)));
+    pod["metadata"]["uid"] = json!(identity);
+    pod
 }
 
 /// ConfigMap and DaemonSet of the proxy for workers that `kubeadm join` brought in; nothing in other endpoint modes.

@@ -1,12 +1,14 @@
 //! Which versions belong together, and what changed between minors: the only place that knows.
 
-use kubewright_core::version::Minor;
+use kubewright_core::version::{Minor, Version};
 
 /// What one Kubernetes minor brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The minor.
     pub minor: Minor,
+    /// The patch that this program was tested with; newer ones are likely out by the time somebody reads this.
+    pub tested: Version,
     /// Tag of the etcd image (`DefaultEtcdVersion` of kubeadm's `constants.go`).
     pub etcd: &'static str,
     /// Tag of the CoreDNS image (`CoreDNSVersion`).
@@ -21,9 +23,10 @@ pub struct Release {
 }
 
 /// The minors we have read kubeadm's source of, oldest first.
-pub const RELEASES: [Release; 3] = [
+pub static RELEASES: [Release; 3] = [
     Release {
         minor: Minor::new(1, 34),
+        tested: Version::new(1, 34, 4),
         etcd: "3.6.5-0",
         core_dns: "v1.12.1",
         pause: "3.10.1",
@@ -32,6 +35,7 @@ pub const RELEASES: [Release; 3] = [
     },
     Release {
         minor: Minor::new(1, 35),
+        tested: Version::new(1, 35, 4),
         etcd: "3.6.6-0",
         core_dns: "v1.13.1",
         pause: "3.10.1",
@@ -40,6 +44,7 @@ pub const RELEASES: [Release; 3] = [
     },
     Release {
         minor: Minor::new(1, 36),
+        tested: Version::new(1, 36, 3),
         etcd: "3.6.8-0",
         core_dns: "v1.14.2",
         pause: "3.10.2",
@@ -67,6 +72,34 @@ pub fn release(minor: Minor) -> &'static Release {
     newer.unwrap_or(&RELEASES[RELEASES.len() - 1])
 }
 
+/// The versions that this program was tested with, one of each minor that it knows, oldest first.
+pub fn tested() -> Vec<Version> {
+    RELEASES.iter().map(|release| release.tested.clone()).collect()
+}
+
+/// Something that comes along with another minor: its name, its version with the one and with the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Such as `etcd`.
+    pub what: &'static str,
+    /// Before.
+    pub from: &'static str,
+    /// After.
+    pub to: &'static str,
+}
+
+/// What changes its version on the way from one minor to another.
+pub fn changes(from: Minor, to: Minor) -> Vec<Change> {
+    let (before, after) = (release(from), release(to));
+    let all = [
+        ("etcd", before.etcd, after.etcd),
+        ("CoreDNS", before.core_dns, after.core_dns),
+        ("pause", before.pause, after.pause),
+    ];
+    let differs = |(_, from, to): &(&str, &str, &str)| from != to;
+    all.into_iter().filter(differs).map(|(what, from, to)| Change { what, from, to }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +115,22 @@ mod tests {
     fn an_unknown_minor_gets_the_nearest() {
         assert_eq!(release(Minor::new(1, 31)).minor, Minor::new(1, 34));
         assert_eq!(release(Minor::new(1, 40)).minor, Minor::new(1, 36));
+    }
+
+    #[test]
+    fn what_was_tested_is_of_the_minors_that_are_proven() {
+        let minors: Vec<Minor> = tested().iter().map(Version::minor).collect();
+        assert_eq!(minors, kubewright_core::version::PROVEN);
+    }
+
+    #[test]
+    fn changes_are_told_with_both_versions() {
+        let told = |from, to| {
+            let changes = changes(Minor::new(1, from), Minor::new(1, to));
+            changes.iter().map(|change| format!("{} {} {}", change.what, change.from, change.to)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(35, 36), ["etcd 3.6.6-0 3.6.8-0", "CoreDNS v1.13.1 v1.14.2", "pause 3.10.1 3.10.2"]);
+        assert_eq!(told(34, 35), ["etcd 3.6.5-0 3.6.6-0", "CoreDNS v1.12.1 v1.13.1"]);
+        assert_eq!(told(35, 35), Vec::<String>::new());
     }
 }

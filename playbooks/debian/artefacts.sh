@@ -1,7 +1,8 @@
 # Part: downloads and installation of binaries. Needs say.sh.
 #
-# ARTEFACTS holds one artefact a line: name url sha256 kind dest mode [members...]
-#   kind file: dest is the file's path.
+# ARTEFACTS holds one artefact a line: name url sha256 kind dest mode link [members...]
+#   kind file: dest is the file's path; link, where it is not "-", is where people and units look for it: a symbolic
+#              link to dest, so that going from one version to the next, and back, is one rename.
 #   kind tgz:  dest is a folder; members are files or folders in the archive (a folder stands for all files below
 #              it; no members at all for all files), installed under their last names. Several lines may name one
 #              archive: it is fetched once.
@@ -9,14 +10,15 @@
 # Kept on the host, below /var/lib/kubewright:
 #   downloads/<sha256>.part   being fetched; a later run goes on where this one was cut off
 #   downloads/<sha256>        whole, digest proven; removed once everything is installed
-#   artefacts/<name>          the stamp: digest of what is installed, and the members on a second line; written last
+#   artefacts/<name>          the stamp: digest of what is installed, and the members on a second line; written last.
+#                             Of what has a link, that of the version it leads to
 #   installed/<name>          the paths it consists of, one a line, for the probe and for reset
 
-# each_artefact COMMAND: runs COMMAND name url sha256 kind dest mode members for every line.
+# each_artefact COMMAND: runs COMMAND name url sha256 kind dest mode link members for every line.
 each_artefact() {
-	while read -r name url sha kind dest mode members; do
+	while read -r name url sha kind dest mode link members; do
 		[ -n "$name" ] || continue
-		"$1" "$name" "$url" "$sha" "$kind" "$dest" "$mode" "$members" || return
+		"$1" "$name" "$url" "$sha" "$kind" "$dest" "$mode" "$link" "$members" || return
 	done <<LINES
 ${ARTEFACTS:-}
 LINES
@@ -30,13 +32,14 @@ check_artefact() {
 	case $4 in file | tgz) ;; *) artefact_nonsense "$1" "kind $4" ;; esac
 	case $5 in /*/*) ;; *) artefact_nonsense "$1" "destination $5" ;; esac
 	case $6 in '' | *[!0-7]*) artefact_nonsense "$1" "mode $6" ;; esac
+	case $4:$7 in *:- | file:/*/*) ;; *) artefact_nonsense "$1" "link $7" ;; esac
 }
 
 artefact_nonsense() {
 	fail bad_input "The artefact \"$1\" has an unusable $2. Correct it in the cluster file, if it stands there; otherwise this is a mistake in kubewright, please report it."
 }
 
-# lacking_artefact NAME URL SHA KIND DEST MODE MEMBERS: prints why it is not installed; nothing when it is.
+# lacking_artefact NAME URL SHA KIND DEST MODE LINK MEMBERS: prints why it is not installed; nothing when it is.
 # A file younger than its stamp was changed by someone else; then what it contains is unknown.
 lacking_artefact() {
 	stamp=$STATE/artefacts/$1
@@ -49,14 +52,16 @@ lacking_artefact() {
 		echo "$1 has the digest $stamped, not $3"
 		return
 	fi
-	if [ "$(sed -n 2p "$stamp")" != "$7" ]; then
+	if [ "$(sed -n 2p "$stamp")" != "$8" ]; then
 		echo "of $1 other files are installed than wanted"
 		return
 	fi
 	while read -r path; do
 		# Where it has to be may have changed with the digest the same.
-		case $path in "$5" | "$5"/*) ;; *) echo "$1 is at $path, not $5" ;; esac
-		if [ ! -f "$path" ]; then
+		case $path in "$5" | "$5"/* | "$7") ;; *) echo "$1 is at $path, not $5" ;; esac
+		if [ "$path" = "$7" ] && [ "$(readlink "$path")" != "$5" ]; then
+			echo "$path does not lead to $5"
+		elif [ ! -f "$path" ]; then
 			echo "$path is gone"
 		elif [ -n "$(find "$path" -newer "$stamp")" ]; then
 			echo "$path was changed after it was installed"
@@ -134,25 +139,45 @@ transfer() {
 	rm -f "$WORK/active.$1"
 }
 
-# install_artefact NAME SHA KIND DEST MODE MEMBERS: from downloads/SHA into its place, then the stamp.
+# put_file SHA DEST MODE: from downloads/SHA into its place.
+put_file() {
+	mkdir -p "${2%/*}" && cp "$STATE/downloads/$1" "$2.kubewright-new" && chmod "$3" "$2.kubewright-new" &&
+		chown 0:0 "$2.kubewright-new" && place "$2.kubewright-new" "$2"
+}
+
+# switch_to NAME SHA DEST LINK: what is in place is what runs from the next start on: its link leads there, then the stamp
+# says so. A name that was a program's own becomes a link. With STAGE=yes nothing of that: what runs stays what it is.
+switch_to() {
+	[ "${STAGE:-no}" != yes ] || return 0
+	mkdir -p "$STATE/artefacts" "$STATE/installed" && rm -f "$STATE/artefacts/$1" || return
+	if [ "$4" != - ] && [ "$(readlink "$4")" != "$3" ]; then
+		mkdir -p "${4%/*}" && ln -sfn "$3" "$4.kubewright-new" && mv -fT "$4.kubewright-new" "$4" && sync "${4%/*}" || return
+	fi
+	{
+		echo "$3"
+		[ "$4" = - ] || echo "$4"
+	} | write_file "$STATE/installed/$1" 0644 && printf '%s\n\n' "$2" | write_file "$STATE/artefacts/$1" 0644
+}
+
+# install_artefact NAME SHA KIND DEST MODE LINK MEMBERS: from downloads/SHA into its place, then the stamp.
 install_artefact() {
 	whole=$STATE/downloads/$2
 	mkdir -p "$STATE/artefacts" "$STATE/installed" || return
-	# The old stamp must not vouch for a mixture of old and new files.
-	rm -f "$STATE/artefacts/$1"
 	case $3 in
 	file)
-		mkdir -p "${4%/*}" && cp "$whole" "$4.kubewright-new" && chmod "$5" "$4.kubewright-new" &&
-			chown 0:0 "$4.kubewright-new" && place "$4.kubewright-new" "$4" &&
-			echo "$4" | write_file "$STATE/installed/$1" 0644 || return
+		# The old stamp must not vouch for a mixture of old and new files.
+		[ "$6" != - ] || rm -f "$STATE/artefacts/$1"
+		put_file "$2" "$4" "$5" && switch_to "$1" "$2" "$4" "$6"
+		return
 		;;
 	tgz)
 		# Unpacked beside its destination, so that taking its place is one rename.
+		rm -f "$STATE/artefacts/$1"
 		unpacked=$4/.kubewright-$1
 		rm -rf "$unpacked"
 		mkdir -p "$unpacked" && tar -xzf "$whole" -C "$unpacked" --no-same-owner || return
 		picked=
-		for member in ${6:-.}; do
+		for member in ${7:-.}; do
 			[ -e "$unpacked/$member" ] || fail bad_input "The archive of $1 has no $member. Correct the artefact in the cluster file, if it stands there; otherwise please report this as a mistake in kubewright."
 			picked="$picked $(cd "$unpacked" && find "$member" -type f)"
 		done
@@ -164,17 +189,21 @@ install_artefact() {
 		sync "$4"
 		;;
 	esac
-	printf '%s\n%s\n' "$2" "$6" | write_file "$STATE/artefacts/$1" 0644
+	printf '%s\n%s\n' "$2" "$7" | write_file "$STATE/artefacts/$1" 0644
 }
 
-# obtain NAME URL SHA KIND DEST MODE MEMBERS: fetched, proven, installed, stamped.
+# is_in_place SHA KIND DEST: whether the very file is where it has to be.
+is_in_place() {
+	[ "$2" = file ] && [ "$(digest "$3")" = "$1" ]
+}
+
+# obtain NAME URL SHA KIND DEST MODE LINK MEMBERS: fetched, proven, installed, stamped.
 obtain() {
 	now
 	began=$NOW
 	# A run may have ended between the last rename and the stamp, or someone else brought the very file.
-	if [ "$4" = file ] && [ "$(digest "$5")" = "$3" ]; then
-		mkdir -p "$STATE/artefacts" "$STATE/installed" && chmod "$6" "$5" && echo "$5" | write_file "$STATE/installed/$1" 0644 &&
-			printf '%s\n\n' "$3" | write_file "$STATE/artefacts/$1" 0644 && say "$1: was there already" && return
+	if is_in_place "$3" "$4" "$5"; then
+		chmod "$6" "$5" && switch_to "$1" "$3" "$5" "$7" && say "$1: was there already" && return
 	fi
 	# Of several lines with one archive the first to come fetches it, the others wait for it.
 	(
@@ -182,7 +211,7 @@ obtain() {
 		fetch "$1" "$2" "$3"
 	) 8>"$WORK/fetch.$3.lock" || return
 	bytes=$(size "$STATE/downloads/$3")
-	(install_artefact "$1" "$3" "$4" "$5" "$6" "$7") 2>"$WORK/install.$1" || {
+	(install_artefact "$1" "$3" "$4" "$5" "$6" "$7" "$8") 2>"$WORK/install.$1" || {
 		code=$?
 		# It has explained itself.
 		if [ $code -ge 20 ]; then

@@ -1,12 +1,19 @@
-# Part: this host's etcd: its container and its data. Needs say.sh; value CRI_SOCKET.
+# Part: this host's etcd: its container and its data. Needs say.sh and static-pods.sh; value CRI_SOCKET and, for its container, NODE_NAME.
 
-# etcd_container STATE: prints the id of the newest of its containers in this state ("running", "exited"), nothing when there is none.
+# etcd_container: prints the id of its newest container that runs, nothing when none does.
 etcd_container() {
-	etcd_ids=$(timeout 20 crictl --runtime-endpoint "$CRI_SOCKET" ps --state "$1" --quiet --no-trunc \
-		--label io.kubernetes.container.name=etcd --label io.kubernetes.pod.namespace=kube-system 2>&1) ||
-		fail service_failed "containerd does not tell its containers: $(printf '%s\n' "$etcd_ids" | plain | tail -n 1). Nothing was ended. See 'systemctl status containerd' on this host, then run again."
-	# crictl lists the newest first, and warns where it likes.
-	printf '%s\n' "$etcd_ids" | grep -xE '[0-9a-f]{64}' | head -n 1
+	etcd_ids=$(ids_of_pod ps etcd --label io.kubernetes.container.name=etcd --state running) || exit
+	printf '%s\n' "$etcd_ids" | head -n 1
+}
+
+# no_etcd_runs: fails where an etcd may still write what is about to be moved, whoever started it. etcd holds its database locked
+# (flock) for as long as it lives.
+no_etcd_runs() {
+	etcd_ids=$(ids_of ps --label io.kubernetes.container.name=etcd --state running) || exit
+	[ -z "$etcd_ids" ] ||
+		fail service_failed "A container of etcd still runs: $(printf '%s\n' "$etcd_ids" | head -n 1). $SAFE See 'crictl ps --name etcd' on this host, end it, then run again."
+	[ ! -f /var/lib/etcd/member/snap/db ] || flock --nonblock /var/lib/etcd/member/snap/db true ||
+		fail service_failed "A process still has etcd's database open. $SAFE 'lslocks | grep etcd' on this host tells which; end it, then run again."
 }
 
 # keep_etcd: the data moves aside, by renaming alone. Where the folder is a disk of its own its contents move within.

@@ -8,7 +8,8 @@
 #   MODULES       kernel modules wanted, separated by spaces
 #   SYSCTL_FILE   our file below /etc/sysctl.d, in place already; empty: none
 #   SWAP          keep | off
-#   ARTEFACTS     lines: name url sha256 kind dest mode [members...], see artefacts.sh
+#   ARTEFACTS     lines: name url sha256 kind dest mode link [members...], see artefacts.sh
+#   STAGE         yes: versions for later; what has a link comes into its place and the link stays where it leads. Empty: no
 #   IMAGES        lines: reference digest, digest may be "-", see runtime.sh
 #   CRI_SOCKET    such as unix:///run/containerd/containerd.sock
 # In place already: units, /etc/containerd (config.toml, certs.d), SYSCTL_FILE, /etc/modules-load.d.
@@ -29,10 +30,14 @@ check_values() {
 # --- binaries ---
 
 list_missing_artefacts() {
-	lacks=$(lacking_artefact "$@")
-	[ -n "$lacks" ] || return 0
-	[ ! -f "$STATE/artefacts/$1" ] || say "$1: $lacks"
-	printf '%s %s %s %s %s %s %s\n' "$@" >>"$WORK/missing"
+	if [ "${STAGE:-no}" = yes ]; then
+		! is_in_place "$3" "$4" "$5" || return 0
+	else
+		lacks=$(lacking_artefact "$@")
+		[ -n "$lacks" ] || return 0
+		[ ! -f "$STATE/artefacts/$1" ] || say "$1: $lacks"
+	fi
+	printf '%s %s %s %s %s %s %s %s\n' "$@" >>"$WORK/missing"
 }
 
 drop_archive() {
@@ -98,9 +103,9 @@ obtain_listed() {
 obtain_line() {
 	# shellcheck disable=SC2086 # fields of the line; the members stay one field
 	set -- $1
-	line_name=$1 line_url=$2 line_sha=$3 line_kind=$4 line_dest=$5 line_mode=$6
-	shift 6
-	obtain "$line_name" "$line_url" "$line_sha" "$line_kind" "$line_dest" "$line_mode" "$*"
+	line_name=$1 line_url=$2 line_sha=$3 line_kind=$4 line_dest=$5 line_mode=$6 line_link=$7
+	shift 7
+	obtain "$line_name" "$line_url" "$line_sha" "$line_kind" "$line_dest" "$line_mode" "$line_link" "$*"
 }
 
 # show_progress PARENT: every two seconds, how much of the running downloads is there. For people only; ends with

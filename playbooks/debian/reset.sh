@@ -1,5 +1,5 @@
 # Task: takes off a host what kubewright put on it.
-# Parts before it: say.sh runtime.sh pods.sh etcd.sh
+# Parts before it: say.sh runtime.sh pods.sh static-pods.sh etcd.sh
 #
 # Values
 #   CRI_SOCKET      such as unix:///run/containerd/containerd.sock
@@ -35,6 +35,19 @@ delete_etcd() {
 	say "etcd: deleting its data, as asked ($(du -sm /var/lib/etcd | cut -f 1) MB)"
 	find /var/lib/etcd -mindepth 1 -delete
 	mountpoint -q /var/lib/etcd || rmdir /var/lib/etcd
+}
+
+# Copies that were taken stay, as etcd's data does.
+end_copies() {
+	[ -f /etc/systemd/system/kubewright-etcd-backup.timer ] || return 0
+	systemctl disable --now --quiet kubewright-etcd-backup.timer 2>/dev/null
+	systemctl stop kubewright-etcd-backup.service 2>/dev/null
+	rm -f /etc/systemd/system/kubewright-etcd-backup.timer /etc/systemd/system/kubewright-etcd-backup.service
+	systemctl daemon-reload
+	rm -f "$STATE/backup/kubewright" "$STATE/backup/cluster.yaml"
+	rm -rf "$STATE/backup/state"
+	rmdir "$STATE/backup" 2>/dev/null
+	say "copies of etcd: no more are taken"
 }
 
 remove_network() {
@@ -121,7 +134,8 @@ remove_prepared() {
 		while read -r path; do rm -f "$path"; done <"$list"
 		rm -f "$STATE/artefacts/${list##*/}" "$list"
 	done
-	rm -rf "$STATE/downloads"
+	# Versions before this one, and any that was to come.
+	rm -rf "$STATE/downloads" /usr/local/lib/kubewright
 	# Folders that nothing is in any more, innermost first.
 	rmdir /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
 	if grep -q '^#kubewright# ' /etc/fstab 2>/dev/null; then
@@ -134,6 +148,7 @@ remove_prepared() {
 reset() {
 	check_values
 	take_lock
+	end_copies
 	stop_kubelet
 	end_pods
 	if [ "$PURGE_ETCD" = yes ]; then delete_etcd; else keep_etcd; fi

@@ -1,5 +1,5 @@
 # Task: this host's etcd ends, and the kubelet starts the next one, which serves.
-# Parts before it: say.sh service.sh health.sh wait.sh etcd.sh
+# Parts before it: say.sh service.sh health.sh wait.sh static-pods.sh etcd.sh
 #
 # Values
 #   NODE_NAME           the node's name, as in the names of its static pods
@@ -21,17 +21,17 @@ note_container() {
 		read -r BEFORE <"$record"
 		return
 	fi
-	BEFORE=$(etcd_container running) || exit
+	BEFORE=$(etcd_container) || exit
 	BEFORE=${BEFORE:-none}
 	{ mkdir -p "$folder" && chmod 0700 "$folder" && echo "$BEFORE" | write_file "$record" 0600; } ||
 		fail disk_full "Cannot write $record. etcd was not touched. Look at 'df /var/lib' on this host, then run again."
 }
 
 end_container() {
-	end_running=$(etcd_container running) || exit
+	end_running=$(etcd_container) || exit
 	if [ "$end_running" = "$BEFORE" ]; then
 		say "etcd: ending"
-		end_words=$(timeout $((GRACE_SECONDS + 15)) crictl --runtime-endpoint "$CRI_SOCKET" stop --timeout $GRACE_SECONDS "$BEFORE" 2>&1) ||
+		end_words=$(cri stop --timeout $GRACE_SECONDS "$BEFORE") ||
 			fail service_failed "etcd's container does not end: $(printf '%s\n' "$end_words" | plain | tail -n 1). See 'crictl ps' on this host, then run again."
 	elif [ -z "$end_running" ]; then
 		# One that ended again and again is started again only after minutes; a kubelet that starts has forgotten that.
@@ -44,6 +44,8 @@ end_container() {
 }
 
 restart_etcd() {
+	# shellcheck disable=SC2034 # for etcd.sh
+	SAFE='Nothing was ended.'
 	require NODE_NAME ADVERTISE_ADDRESS CRI_SOCKET OPERATION STEP DEADLINE_SECONDS
 	[ -f /etc/kubernetes/manifests/etcd.yaml ] ||
 		fail service_failed "There is no /etc/kubernetes/manifests/etcd.yaml on this host, so the kubelet would start no etcd. Nothing was ended."

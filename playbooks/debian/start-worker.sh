@@ -1,11 +1,10 @@
 # Task: a worker starts its kubelet and reaches the API.
-# Parts before it: say.sh service.sh health.sh wait.sh
+# Parts before it: say.sh service.sh health.sh wait.sh serve.sh
 #
 # Values
 #   NODE_NAME          the node's name, as in the names of its static pods
 #   NODE_LOCAL         yes: the proxy to the API servers runs here as a static pod on 127.0.0.1; no: it does not
 #   API_PORT           the proxy's port; empty: 6443
-#   PROXY_NAME         name of that pod and its container; empty: kube-apiserver-proxy
 #   DEADLINE_SECONDS   for everything together
 # In place already: PKI, manifests, kubeconfig, kubelet configuration and unit; the host is prepared.
 # Ends with 0, or 20 23 25 26 (README.md). That the node is registered and Ready is seen at the API, not here.
@@ -16,9 +15,7 @@ start_worker() {
 	take_lock
 	begin "$DEADLINE_SECONDS"
 	start_kubelet
-	wait_for kubelet kubelet ask_kubelet
-	[ "$NODE_LOCAL" = no ] || wait_for "API through the local proxy" "${PROXY_NAME:-kube-apiserver-proxy}" ask_api 127.0.0.1
-	say "worker healthy after $(since "$BEGAN")"
+	worker_serves
 }
 
 # Read whole before anything runs, and nothing it runs may read the rest of the script.

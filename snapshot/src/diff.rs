@@ -12,12 +12,9 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::kubernetes::{Content, ObjectKey, Resource, content};
 use crate::list::Filter;
-use crate::mvcc::{Alive as RowSet, Census, Row, fingerprint};
+use crate::mvcc::{Alive as RowSet, Census, Row, Share, fingerprint};
 use crate::snapshot::Snapshot;
 use crate::source::Source;
-
-/// Living rows of both files remembered at once: 32 MB of them.
-const AT_ONCE: u64 = 1 << 20;
 
 /// What became of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -42,6 +39,8 @@ pub struct Difference {
     pub kind: Option<String>,
     /// How many there are of each change.
     pub counts: BTreeMap<Change, u64>,
+    /// The same by namespace; empty is none.
+    pub namespaces: BTreeMap<String, BTreeMap<Change, u64>>,
     /// Their names with their namespaces, as `namespace/name`: the first ones by the alphabet, as many as were asked for.
     pub names: BTreeMap<Change, BTreeSet<String>>,
 }
@@ -85,12 +84,10 @@ pub fn diff<A: Source, B: Source>(
     let first = |error| (0, error);
     let second = |error| (1, error);
     let census = (before.census(None).map_err(first)?, after.census(None).map_err(second)?);
-    let shares = (census.0.alive.len() + census.1.alive.len()) / (AT_ONCE * 9 / 10) + 1;
     let mut found = Found::default();
-    for share in 0..shares {
-        let part = Share { share, shares, filter };
-        let old = part.collect(before, &census.0).map_err(first)?;
-        let new = part.collect(after, &census.1).map_err(second)?;
+    for share in Share::needed::<Print>(census.0.alive.len() + census.1.alive.len()) {
+        let old = prints(before, &census.0, share, filter).map_err(first)?;
+        let new = prints(after, &census.1, share, filter).map_err(second)?;
         found.compare(&old, &new);
     }
     let mut naming = Naming { names, resources: BTreeMap::new() };
@@ -122,31 +119,27 @@ pub fn diff<A: Source, B: Source>(
 /// A living row: its key, its value, and which one it is.
 type Print = (u128, u64, u32);
 
-/// One share of the keys.
-struct Share<'a> {
-    share: u64,
-    shares: u64,
-    filter: &'a Filter,
-}
-
-impl Share<'_> {
-    /// Sorted by key.
-    fn collect<S: Source>(&self, snapshot: &Snapshot<S>, census: &Census) -> Result<Vec<Print>, Error> {
-        let mut prints = Vec::new();
-        snapshot.rows(&mut |number, row| {
-            if census.alive.has(number) && self.filter.takes(row.key, ObjectKey::parse(row.key).as_ref()) {
-                let key = fingerprint(row.key);
-                if (key >> 64) as u64 % self.shares == self.share {
-                    let mut value = DefaultHasher::new();
-                    value.write(row.value);
-                    prints.push((key, value.finish(), number));
-                }
+/// The living rows of a share of the keys, sorted by key.
+fn prints<S: Source>(
+    snapshot: &Snapshot<S>,
+    census: &Census,
+    share: Share,
+    filter: &Filter,
+) -> Result<Vec<Print>, Error> {
+    let mut prints = Vec::new();
+    snapshot.rows(&mut |number, row| {
+        if census.alive.has(number) && filter.takes(row.key, ObjectKey::parse(row.key).as_ref()) {
+            let key = fingerprint(row.key);
+            if share.has(key) {
+                let mut value = DefaultHasher::new();
+                value.write(row.value);
+                prints.push((key, value.finish(), number));
             }
-            Ok(())
-        })?;
-        prints.sort_unstable();
-        Ok(prints)
-    }
+        }
+        Ok(())
+    })?;
+    prints.sort_unstable();
+    Ok(prints)
 }
 
 /// The rows that differ: removed ones in the first file, the others in the second.
@@ -207,6 +200,7 @@ impl Naming {
             resource,
             kind: None,
             counts: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
             names: BTreeMap::new(),
         });
         if difference.kind.is_none()
@@ -216,6 +210,8 @@ impl Naming {
             difference.kind = Some(kind);
         }
         *difference.counts.entry(change).or_default() += 1;
+        let namespace = object.and_then(|object| object.namespace).unwrap_or_default().to_owned();
+        *difference.namespaces.entry(namespace).or_default().entry(change).or_default() += 1;
         let names = difference.names.entry(change).or_default();
         names.insert(name);
         if names.len() > self.names {

@@ -21,6 +21,9 @@ pub struct Digest {
     /// The SHA-256 of everything before; of the whole file where it has no digest.
     #[serde(serialize_with = "in_hex")]
     pub computed: [u8; 32],
+    /// The SHA-256 of the whole file, as `sha256sum` prints it.
+    #[serde(serialize_with = "in_hex")]
+    pub file: [u8; 32],
 }
 
 impl Digest {
@@ -45,7 +48,14 @@ impl Digest {
         if end < size {
             source.read_at(&mut stored, end).map_err(|error| Error::io(end, &error))?;
         }
-        Ok(Self { stored: (end < size).then_some(stored), computed: hash.finalize().into() })
+        Ok(Self::new(hash, (end < size).then_some(stored)))
+    }
+
+    /// Of everything before the digest, and what stands there.
+    pub fn new(before: Sha256, stored: Option<[u8; 32]>) -> Self {
+        let computed = before.clone().finalize().into();
+        let file = before.chain_update(stored.as_ref().map_or(&[][..], |stored| stored)).finalize().into();
+        Self { stored, computed, file }
     }
 
     /// Whether the file is as it was when its digest was written; nobody knows of one without.

@@ -37,7 +37,14 @@ impl SnapshotFile {
         if !kind.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        let file = File::open(path)?;
+        Self::of(File::open(path)?)
+    }
+
+    /// A file that is open already, as far as it goes now.
+    ///
+    /// # Errors
+    /// It cannot be asked for its size.
+    pub fn of(file: File) -> io::Result<Self> {
         let size = file.metadata()?.len();
         Ok(Self { file, size })
     }

@@ -1,18 +1,22 @@
 //! Copies of etcd that are proved: taken from the best member, hashed on the way, read through page by page, held against the other
 //! members, and only then given a name. What is not whole or not what the cluster holds is never left behind.
 //!
-//! [`companions`] gathers what is kept beside the snapshot; which member, who attests and which copies may go is decided by
-//! `core::etcd`.
+//! [`companions`] gathers what is kept beside the snapshot, [`sealing`] encrypts the keys among it, [`reading`] opens any snapshot wherever
+//! it is, [`live`] what the cluster holds now; which member, who attests and which copies may go is decided by `core::etcd`.
 
 pub mod companions;
+pub mod live;
+mod packing;
 mod prove;
+pub mod reading;
 mod receive;
+pub mod sealing;
 
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
+use kubewright_core::etcd::address::StoreAddress;
 use kubewright_core::etcd::attest::{Attestation, Verdict};
 use kubewright_core::etcd::manifest::{self, FileFacts, Manifest, Source};
 use kubewright_core::etcd::retention::expendable;
@@ -22,6 +26,7 @@ use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::hex;
 use kubewright_core::quorum::View;
+use kubewright_core::spec::Compression;
 use kubewright_snapshot::{Fault, Report};
 
 use self::companions::Companions;
@@ -29,7 +34,7 @@ use self::prove::Checked;
 use self::receive::Broken;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Clock, EtcdApi};
-use crate::store::copies::{Copies, SNAPSHOT, Taking};
+use crate::store::copies::{Copies, CopiesError, CopiesFault, SNAPSHOT, Taking};
 
 /// Room that is left over when a database fits: papers, and what it grows while it is read, in hundredths of its size.
 const GROWTH: u64 = 5;
@@ -49,6 +54,8 @@ pub struct Order<'a> {
     pub from: Option<&'a HostName>,
     /// Where copies go.
     pub copies: &'a Copies,
+    /// How the snapshot is packed.
+    pub compress: Compression,
     /// The time.
     pub clock: &'a dyn Clock,
     /// Told as it goes on.
@@ -71,6 +78,20 @@ pub enum Doing {
     Checking,
     /// Members are asked whether they hold the same.
     Attesting,
+    /// It is packed.
+    Packing {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        all: u64,
+    },
+    /// It goes to a bucket.
+    Sending {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        all: u64,
+    },
     /// Something that a person should know at once.
     Remark(String),
 }
@@ -80,8 +101,8 @@ pub enum Doing {
 pub struct Taken {
     /// Its papers.
     pub manifest: Manifest,
-    /// Its folder.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: StoreAddress,
     /// What is worth knowing.
     pub findings: Vec<Finding>,
 }
@@ -113,25 +134,43 @@ pub async fn take(
     beside: impl Future<Output = Companions>,
 ) -> Result<Taken, Error> {
     let (candidate, beside) = tokio::join!(find(order, facts), beside);
-    let (candidate, member, mut findings) = candidate?;
+    let (mut candidate, member, mut findings) = candidate?;
     // Whose copy was thrown away has been named.
     let named = findings.iter().any(|finding| finding.code == DAMAGED);
     findings.extend(about(facts, &candidate, member).into_iter().filter(|finding| !(named && finding.code == DAMAGED)));
-    let manifest = papers(order, facts, &candidate, member, &beside);
     for missing in &beside.missing {
         let text = format!("not kept beside it: {missing}");
         findings.push(Finding::new(Severity::Info, "SAVE005", Subject::Cluster, text));
     }
-    let Candidate { taking, .. } = candidate;
-    let keep = || {
-        for (name, contents) in &beside.files {
-            taking.put(name, contents)?;
+    for missing in &beside.keys_missing {
+        let text = format!("its keys are not complete: {missing}");
+        let hint = "onto new machines it can be restored only with all of them: keep what is missing elsewhere";
+        findings.push(Finding::new(Severity::Warns, "SAVE009", Subject::Cluster, text).hint(hint));
+    }
+    if order.compress == Compression::Zstd {
+        let told = |done, all| (order.progress)(&Doing::Packing { done, all });
+        let packed = packing::pack(&candidate.taking, &candidate.file, &told).await;
+        candidate.file = packed.map_err(|error| store(&CopiesError::io(order.copies.workbench(), &error)))?;
+    }
+    let manifest = papers(order, facts, &candidate, member, &beside).await;
+    for (name, contents) in &beside.files {
+        candidate.taking.put(name, contents).map_err(|error| store(&error))?;
+    }
+    let told = |done, all| (order.progress)(&Doing::Sending { done, all });
+    let place = match order.copies.keep(candidate.taking, &manifest, &told).await {
+        Ok(place) => place,
+        Err(error) => {
+            let left = order.copies.give_up().await;
+            return Err(match left {
+                None => store(&error),
+                Some(left) => store(&error).safe(format!(
+                    "what was sent of it could not all be taken back ({left}); it has no manifest and counts as no copy"
+                )),
+            });
         }
-        taking.keep(&manifest)
     };
-    let path = keep().map_err(|error| store(order.copies, &error))?;
     findings.sort_by_key(|finding| finding.severity);
-    Ok(Taken { manifest, path, findings })
+    Ok(Taken { manifest, place, findings })
 }
 
 /// The first member, best first, whose copy is whole and what the cluster holds.
@@ -200,19 +239,20 @@ fn answer(facts: &EtcdFacts, id: MemberId) -> Option<&Answer> {
 
 /// One member's copy: received, read through, held against the others.
 async fn one(order: Order<'_>, facts: &EtcdFacts, host: &HostName, answer: &Answer) -> Result<Candidate, Failed> {
-    let ours = |error: &io::Error| Failed::Ours(store(order.copies, error));
-    room(order.copies, answer.db_bytes)?;
-    let taking = order.copies.begin().map_err(|error| ours(&error))?;
+    let ours = |error: &io::Error| Failed::Ours(store(&CopiesError::io(order.copies.workbench(), error)));
+    room(order, answer.db_bytes)?;
+    let taking = order.copies.begin().map_err(|error| Failed::Ours(store(&error)))?;
     let path = taking.snapshot();
     let taken = order.clock.now();
     let mut stream = order.etcd.snapshot(host).await.map_err(|error| Failed::Member(error.to_string()))?;
     let told = |done, all| (order.progress)(&Doing::Receiving { from: host.clone(), done, all });
-    let received = receive::receive(stream.as_mut(), &path, &told).await.map_err(|broken| match broken {
+    let received = receive::receive_at(stream.as_mut(), &path, &told).await.map_err(|broken| match broken {
         Broken::Etcd(error) => Failed::Member(error.to_string()),
         Broken::Store(error) => ours(&error),
     })?;
     drop(stream);
-    let file = FileFacts { name: SNAPSHOT.to_owned(), bytes: received.bytes, sha256: hex(&received.sha256) };
+    let sha256 = hex(&received.digest.file);
+    let file = FileFacts { name: SNAPSHOT.to_owned(), bytes: received.bytes, sha256, unpacked: None };
     (order.progress)(&Doing::Checking);
     let report = match prove::check(&path, received.digest).await.map_err(|error| ours(&error))? {
         Checked::Whole(report) => report,
@@ -223,30 +263,36 @@ async fn one(order: Order<'_>, facts: &EtcdFacts, host: &HostName, answer: &Answ
     Ok(Candidate { taking, file, report, attestation, taken })
 }
 
-/// Whether a database of this size fits, before anything of it is read.
-fn room(copies: &Copies, bytes: u64) -> Result<(), Failed> {
-    let free = copies.free().map_err(|error| Failed::Ours(store(copies, &error)))?;
-    let needed = bytes + bytes / 100 * GROWTH + PAPERS;
+/// Whether a database of this size fits, before anything of it is read. Packed it is there twice for a while, and nobody knows
+/// beforehand how small it becomes.
+fn room(order: Order<'_>, bytes: u64) -> Result<(), Failed> {
+    let free = order.copies.free().map_err(|error| Failed::Ours(store(&error)))?;
+    let times = if order.compress == Compression::Zstd { 2 } else { 1 };
+    let needed = times * (bytes + bytes / 100 * GROWTH) + PAPERS;
     if free >= needed {
         return Ok(());
     }
-    let text =
-        format!("{} has {} MB free, {} MB are needed", copies.folder().display(), free / 1_000_000, needed / 1_000_000);
+    let text = format!(
+        "{} has {} MB free, {} MB are needed",
+        order.copies.workbench().display(),
+        free / 1_000_000,
+        needed / 1_000_000
+    );
     let error =
         Error::new(ErrorKind::Blocked, "STORE", text).safe("nothing was written; earlier copies are as they were");
-    Err(Failed::Ours(error.next("make room, or name another folder: --to")))
+    Err(Failed::Ours(match order.copies.is_bucket() {
+        true => error.next("make room there: a copy is made and proved on this machine before it goes to a bucket; XDG_STATE_HOME moves the folder"),
+        false => error.next("make room, or name another folder: --to"),
+    }))
 }
 
 /// A store that does not take what we write.
-fn store(copies: &Copies, error: &io::Error) -> Error {
-    let text = format!("{}: {error}", copies.folder().display());
-    let told =
-        Error::new(ErrorKind::Failed, "STORE", text).safe("no half copy is left; earlier copies are as they were");
-    match error.kind() {
-        io::ErrorKind::NotFound => told.likely("the folder was removed, or its file system was taken away meanwhile"),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            told.next("make room, or name another folder: --to")
-        }
+fn store(error: &CopiesError) -> Error {
+    let told = Error::new(ErrorKind::Failed, "STORE", error.to_string())
+        .safe("no half copy is left; earlier copies are as they were")
+        .hint(error.hint());
+    match error.fault {
+        CopiesFault::Gone => told.likely("the store was taken away meanwhile, or the way to it"),
         _ => told,
     }
 }
@@ -302,7 +348,7 @@ fn names(facts: &EtcdFacts, ids: &[MemberId]) -> String {
     ids.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-fn papers(
+async fn papers(
     order: Order<'_>,
     facts: &EtcdFacts,
     candidate: &Candidate,
@@ -336,10 +382,11 @@ fn papers(
         members: facts.members.clone(),
         versions: versions.collect(),
         keys: beside.keys.clone(),
-        writes_per_second: rate(order, facts, candidate, contents.revision),
+        writes_per_second: rate(order, facts, candidate, contents.revision).await,
         contents,
         companions: beside.files.iter().map(|(name, bytes)| (name.clone(), companions::digest(bytes))).collect(),
-        missing: beside.missing.clone(),
+        sealed: beside.sealed.clone(),
+        missing: [beside.missing.as_slice(), beside.keys_missing.as_slice()].concat(),
     }
 }
 
@@ -347,11 +394,11 @@ fn papers(
 ///
 /// # Errors
 /// The folder is gone.
-pub fn prune(copies: &Copies, keep: NonZeroUsize) -> Result<(Vec<String>, Vec<Finding>), Error> {
-    let listed = copies.list().map_err(|error| store(copies, &error))?;
+pub async fn prune(copies: &Copies, keep: NonZeroUsize) -> Result<(Vec<String>, Vec<Finding>), Error> {
+    let listed = copies.list().await.map_err(|error| store(&error))?;
     let (mut removed, mut findings) = (Vec::new(), Vec::new());
     for name in expendable(&listed.copies(), keep) {
-        match copies.remove(&name) {
+        match copies.remove(&name).await {
             Ok(()) => removed.push(name),
             Err(error) => {
                 let text = format!("the old copy {name} could not be removed: {error}");
@@ -359,8 +406,8 @@ pub fn prune(copies: &Copies, keep: NonZeroUsize) -> Result<(Vec<String>, Vec<Fi
             }
         }
     }
-    for name in listed.unreadable {
-        let text = format!("{name} has no papers that can be read; it is never removed");
+    for (name, why) in listed.unreadable {
+        let text = format!("{name} is no copy, and is never removed: {why}");
         findings.push(
             Finding::new(Severity::Info, "SAVE008", Subject::Cluster, text).hint("look at it, and remove it by hand"),
         );
@@ -369,9 +416,9 @@ pub fn prune(copies: &Copies, keep: NonZeroUsize) -> Result<(Vec<String>, Vec<Fi
 }
 
 /// Revisions a second since the last copy of this very cluster.
-fn rate(order: Order<'_>, facts: &EtcdFacts, candidate: &Candidate, revision: i64) -> Option<f64> {
+async fn rate(order: Order<'_>, facts: &EtcdFacts, candidate: &Candidate, revision: i64) -> Option<f64> {
     // What cannot be listed is no reason to lose a copy.
-    let listed = order.copies.list().unwrap_or_default();
+    let listed = order.copies.list().await.unwrap_or_default();
     let ours = listed
         .manifests
         .into_iter()

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kubewright_core::etcd::attest::{self, Attestation, Verdict};
 use kubewright_core::etcd::manifest::Contents;
@@ -11,12 +10,10 @@ use kubewright_core::facts::etcd::{EtcdFacts, Hashes};
 use kubewright_snapshot::{Digest, Report, Snapshot, SnapshotFile};
 
 use crate::etcd::contents::ask;
-use crate::ports::EtcdApi;
+use crate::ports::{ETCD_AGAIN, EtcdApi};
 
-/// How often members are asked that had not come as far as the file, and how long after another: a follower applies what the leader
-/// has within a second.
+/// How often members are asked that had not come as far as the file.
 const TRIES: usize = 5;
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What became of the reading.
 pub(super) enum Checked {
@@ -68,8 +65,7 @@ pub(super) async fn attest(
         if tries == 0 || attestation.verdict != Verdict::Part || !may_change {
             return Ok(attestation);
         }
-        // etcd has no event for "I am as far as this revision".
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(ETCD_AGAIN).await;
     }
 }
 

@@ -27,8 +27,6 @@ pub(super) struct Received {
     pub bytes: u64,
     /// What came as digest, and what it is.
     pub digest: Digest,
-    /// SHA-256 of the whole file.
-    pub sha256: [u8; 32],
 }
 
 /// Why nothing whole was written.
@@ -40,13 +38,22 @@ pub(super) enum Broken {
     Store(io::Error),
 }
 
-/// Writes what comes into a new file, and to the disk. `progress` is told how much has come and how much there is in all.
-pub(super) async fn receive(
+/// Writes what comes into a new file of this name, as [`receive`].
+pub(super) async fn receive_at(
     stream: &mut dyn SnapshotStream,
     path: &Path,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Received, Broken> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(Broken::Store)?;
+    receive(stream, file, progress).await
+}
+
+/// Writes what comes into an empty file, and to the disk. `progress` is told how much has come and how much there is in all.
+pub(super) async fn receive(
+    stream: &mut dyn SnapshotStream,
+    file: File,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Received, Broken> {
     let (full, mut to_write) = mpsc::channel::<Vec<u8>>(PIECES);
     let (empty, recycled) = std_mpsc::channel();
     let writer = tokio::task::spawn_blocking(move || {
@@ -69,6 +76,11 @@ pub(super) async fn receive(
         let said = "it ended before there was a digest";
         Broken::Etcd(EtcdError::new(EtcdFault::Server, "receive a snapshot", said))
     })
+}
+
+/// A member that sent what is not what it hashed.
+pub(super) fn wrong_digest() -> EtcdError {
+    EtcdError::new(EtcdFault::Server, "receive a snapshot", "its digest is not that of what came")
 }
 
 async fn pump(
@@ -123,13 +135,10 @@ impl Written {
     }
 
     /// What it is; none where it is too short to have a digest.
-    fn finish(mut self) -> io::Result<Option<Received>> {
+    fn finish(self) -> io::Result<Option<Received>> {
         self.file.sync_all()?;
-        let Ok(stored) = <[u8; DIGEST]>::try_from(self.tail.as_slice()) else { return Ok(None) };
-        let computed = self.hash.clone().finalize().into();
-        self.hash.update(stored);
-        let digest = Digest { stored: Some(stored), computed };
-        Ok(Some(Received { bytes: self.bytes, digest, sha256: self.hash.finalize().into() }))
+        let stored = <[u8; DIGEST]>::try_from(self.tail.as_slice()).ok();
+        Ok(stored.map(|stored| Received { bytes: self.bytes, digest: Digest::new(self.hash, Some(stored)) }))
     }
 }
 
@@ -158,7 +167,7 @@ mod tests {
 
     fn received(pieces: Vec<Vec<u8>>, path: &Path, whole: bool) -> Result<Received, Broken> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        runtime.block_on(receive(&mut Pieces(pieces.into(), whole), path, &|done, all| assert!(done <= all)))
+        runtime.block_on(receive_at(&mut Pieces(pieces.into(), whole), path, &|done, all| assert!(done <= all)))
     }
 
     /// Bytes that are nowhere alike, cut into pieces of these lengths.
@@ -181,7 +190,7 @@ mod tests {
                 let (front, stored) = all.split_at(all.len() - DIGEST);
                 assert_eq!((got.bytes, got.digest.stored.map(Vec::from)), (all.len() as u64, Some(stored.to_vec())));
                 assert_eq!(got.digest.computed, <[u8; 32]>::from(Sha256::digest(front)));
-                assert_eq!(got.sha256, <[u8; 32]>::from(Sha256::digest(&all)));
+                assert_eq!(got.digest.file, <[u8; 32]>::from(Sha256::digest(&all)));
             }
             Err(Broken::Etcd(_)) => assert!(all.len() < DIGEST),
             Err(Broken::Store(error)) => panic!("{error}"),

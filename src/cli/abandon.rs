@@ -43,6 +43,7 @@ impl Abandon {
                 "claimed": outlook.remains.claimed,
                 "etcd": outlook.remains.etcd,
                 "freed": if outlook.frees() { outlook.ours.iter().collect() } else { Vec::new() },
+                "left": outlook.sentences(),
                 "notes": notes,
             }))?;
         } else {
@@ -82,7 +83,7 @@ fn show(world: &World, operation: &Operation, outlook: &Outlook) -> Result<(), E
 fn approve(world: &World, operation: &Operation) -> Result<Approval, Error> {
     let (id, cluster) = (&operation.plan.operation, &operation.plan.spec.name);
     let question = format!("Operation {id} can never be resumed then. Type the cluster's name to give it up");
-    typed(&question, cluster, world.yes.then_some(cluster))
+    typed(world.ui.as_ref(), &question, cluster, world.yes.then_some(cluster))
 }
 
 impl From<AbandonError> for Error {

@@ -9,7 +9,8 @@ use kubewright_core::ids::HostName;
 use kubewright_core::plan;
 use kubewright_core::planner::{Outcome, Request};
 
-use super::approval::{Approval, asked, consented, possible};
+use super::approval::possible;
+use super::options::Agreed;
 use super::planning::{self, Pinning, see};
 use super::run;
 use super::world::World;
@@ -27,9 +28,8 @@ pub struct Apply {
     /// The spec to plan for
     #[arg(long, short, default_value = "cluster.yaml")]
     file: PathBuf,
-    /// Agree to a finding that needs consent, by its code; may be repeated
-    #[arg(long, value_name = "CODE")]
-    consent: Vec<String>,
+    #[command(flatten)]
+    agreed: Agreed,
 }
 
 /// A plan that was shown, and what running it takes.
@@ -56,12 +56,12 @@ impl Apply {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         let Some(path) = &self.plan else {
             let command = format!("kubewright apply -f {}", self.file.display());
-            let wish = Wish { file: &self.file, only: None, command: &command, consent: &self.consent };
+            let wish = Wish { file: &self.file, only: None, command: &command, consent: &self.agreed.consent };
             return carry_out(world, wish).await;
         };
         runnable(world)?;
         let ready = saved(world, path).await?;
-        run_it(world, ready, &self.consent).await
+        run_it(world, ready, &self.agreed.consent).await
     }
 }
 
@@ -81,18 +81,9 @@ fn runnable(world: &World) -> Result<(), Error> {
 
 async fn run_it(world: &World, ready: Ready, consent: &[String]) -> Result<ExitCode, Error> {
     let Ready { plan, facts, hosts, pinning } = ready;
-    consented(&plan, consent)?;
-    match asked(world)? {
-        Approval::Given => {}
-        Approval::Refused => {
-            report::note("nothing was changed");
-            return Ok(ExitCode::ChangesPending);
-        }
-    }
     // Before anything is done, so that nothing is ever installed that the next run could not be compared with.
-    pinning.iter().try_for_each(Pinning::keep)?;
-    let operation = world.operations.create(&plan, &facts)?;
-    run::run(world, operation, hosts, false).await
+    let keep = || pinning.iter().try_for_each(Pinning::keep);
+    run::confirmed(world, plan, &facts, hosts, consent, keep).await
 }
 
 /// The plan for the spec, shown; `None` where there is nothing to do.

@@ -5,6 +5,7 @@ use kubewright_core::plan::Plan;
 
 use super::world::World;
 use crate::error::Error;
+use crate::ports::{Answer, Confirm, Typed, Ui, UiError};
 
 /// The answer to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub fn possible(world: &World, said: bool, question: &str, option: &str, look: &
         .next(format!("add {option}, or look first: {look}")))
 }
 
-/// "Run it now?"
+/// "Run it now?" A question that is cancelled is refused.
 ///
 /// # Errors
 /// Where the question cannot be put.
@@ -50,19 +51,18 @@ pub fn asked(world: &World) -> Result<Approval, Error> {
     if world.yes {
         return Ok(Approval::Given);
     }
-    let answer = dialoguer::Confirm::new()
-        .with_prompt("Run it now?")
-        .default(false)
-        .interact()
-        .map_err(|error| Error::internal(format!("the question could not be put: {error}")))?;
-    Ok(if answer { Approval::Given } else { Approval::Refused })
+    let question = Confirm { question: "Run it now?".to_owned(), default: false };
+    Ok(match world.ui.confirm(&question)? {
+        Answer::Given(true) => Approval::Given,
+        Answer::Given(false) | Answer::Cancelled => Approval::Refused,
+    })
 }
 
-/// A yes that takes a moment's thought: a name, typed now or given as an option.
+/// A yes that takes a moment's thought: a name, typed now or given as an option. A question that is cancelled is refused.
 ///
 /// # Errors
 /// Another name given as the option, or a question that cannot be put.
-pub fn typed(question: &str, name: &str, given: Option<&str>) -> Result<Approval, Error> {
+pub fn typed(ui: &dyn Ui, question: &str, name: &str, given: Option<&str>) -> Result<Approval, Error> {
     if let Some(given) = given {
         return if given == name {
             Ok(Approval::Given)
@@ -70,10 +70,43 @@ pub fn typed(question: &str, name: &str, given: Option<&str>) -> Result<Approval
             Err(Error::usage(format!("`{given}` is not `{name}`; nothing was changed")))
         };
     }
-    let typed: String = dialoguer::Input::new()
-        .with_prompt(question)
-        .allow_empty(true)
-        .interact_text()
-        .map_err(|error| Error::internal(format!("the question could not be put: {error}")))?;
-    Ok(if typed.trim() == name { Approval::Given } else { Approval::Refused })
+    let question = Typed { question: question.to_owned(), suggestion: None };
+    Ok(match ui.typed(&question)? {
+        Answer::Given(word) if word.trim() == name => Approval::Given,
+        Answer::Given(_) | Answer::Cancelled => Approval::Refused,
+    })
+}
+
+impl From<UiError> for Error {
+    fn from(error: UiError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::fake::{Reply, Scripted};
+
+    #[test]
+    fn only_the_name_itself_is_a_yes() {
+        let word = |text: &str| Reply::Type(text.to_owned());
+        for (reply, approval) in [
+            (word(" lab "), Approval::Given),
+            (word("lap"), Approval::Refused),
+            (Reply::Enter, Approval::Refused),
+            (Reply::Cancel, Approval::Refused),
+        ] {
+            let ui = Scripted::new([reply]);
+            assert_eq!(typed(&ui, "Type the cluster's name", "lab", None).unwrap(), approval);
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_given_is_not_asked_for() {
+        let nobody = Scripted::default();
+        assert_eq!(typed(&nobody, "", "lab", Some("lab")).unwrap(), Approval::Given);
+        assert!(typed(&nobody, "", "lab", Some("prod")).is_err());
+        assert_eq!(nobody.told(), "");
+    }
 }

@@ -1,6 +1,6 @@
 //! `kubewright kubeconfig`: the administrator's way into the cluster.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use kubewright_core::ids::HostName;
@@ -8,19 +8,20 @@ use kubewright_core::spec::{EndpointMode, Role, Spec};
 use kubewright_manifests::endpoint;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::options::OfSpec;
 use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::host::authority;
 use crate::kube::kubeconfig::{Existing, KubeconfigError, Operator};
+use crate::kube::{ClusterApi, Credentials};
 use crate::ports::Hosts;
 use crate::report;
 
 /// Write the administrator's kubeconfig, fetched from a control plane
 #[derive(Debug, clap::Args)]
 pub struct Kubeconfig {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
     /// Write here (mode 0600) instead of to standard output
     #[arg(long, short = 'o', value_name = "FILE")]
     out: Option<Utf8PathBuf>,
@@ -31,8 +32,7 @@ pub struct Kubeconfig {
 
 impl Kubeconfig {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let spec = world.load(&self.file)?.spec;
-        let hosts = world.connect(&spec)?;
+        let (spec, hosts) = self.of.open(world)?;
         let admin = admin_conf(&spec, hosts.as_ref()).await?;
         let ways = ways(&spec);
         let operator = Operator {
@@ -72,8 +72,15 @@ fn ways(spec: &Spec) -> Vec<(HostName, String)> {
         .collect()
 }
 
+/// The cluster's API, with the administrator's credentials.
+pub(super) async fn admin_api(spec: &Spec, hosts: &Arc<dyn Hosts>) -> Result<ClusterApi, Error> {
+    let admin = admin_conf(spec, hosts.as_ref()).await?;
+    let credentials = Credentials::from_kubeconfig(admin.expose_secret())?;
+    Ok(ClusterApi::over_ssh(spec, hosts.clone(), &credentials)?)
+}
+
 /// admin.conf from the first control plane that has it.
-pub(super) async fn admin_conf(spec: &Spec, hosts: &dyn Hosts) -> Result<SecretString, Error> {
+async fn admin_conf(spec: &Spec, hosts: &dyn Hosts) -> Result<SecretString, Error> {
     let control_planes: Vec<HostName> = spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
     authority::admin_conf(hosts, &spec.name, &control_planes).await?.ok_or_else(|| {
         let text =

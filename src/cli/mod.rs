@@ -6,16 +6,20 @@ mod apply;
 mod approval;
 mod completions;
 mod etcd;
+mod further;
 mod init;
 mod kubeconfig;
 mod node;
 mod ops;
+mod options;
+mod pause;
 mod pin;
 mod plan;
 pub mod planning;
 mod reset;
 mod run;
 mod status;
+mod upgrade;
 mod validate;
 mod version;
 pub mod world;
@@ -67,6 +71,7 @@ enum Command {
     Apply(apply::Apply),
     Pin(pin::Pin),
     Status(status::Status),
+    Upgrade(upgrade::Upgrade),
     #[command(subcommand)]
     Node(node::Node),
     #[command(subcommand)]
@@ -114,6 +119,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Plan(command) => within(output, yes, async |world| command.run(world).await),
         Command::Apply(command) => within(output, yes, async |world| command.run(world).await),
         Command::Pin(command) => within(output, yes, async |world| command.run(world).await),
+        Command::Upgrade(command) => within(output, yes, async |world| command.run(world).await),
         Command::Status(command) => within(output, yes, async |world| command.run(world).await),
         Command::Reset(command) => within(output, yes, async |world| command.run(world).await),
         Command::Node(command) => within(output, yes, async |world| command.run(world).await),

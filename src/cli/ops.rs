@@ -15,7 +15,6 @@ use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::exec::lock::{self, Lock};
 use crate::exec::recover::{publish, still_locked, unfinished, up_to_date};
-use crate::exec::reset;
 use crate::ports::Hosts;
 use crate::report::{self, Paint};
 use crate::store::{Hold, Operation, StoreError};
@@ -132,9 +131,7 @@ async fn over(world: &World, operation: &Operation, hosts: &dyn Hosts, forced: b
         );
     }
     if operation.journal.status().finished {
-        for note in reset::forget(hosts, plan, fence).await {
-            report::note(&format!("left behind: {note}"));
-        }
+        run::forget(hosts, plan, fence).await;
     }
     if world.json {
         report::print_json(

@@ -8,6 +8,7 @@ use kubewright_core::facts::Facts;
 use kubewright_core::finding::{Finding, Severity, Subject, worst};
 use kubewright_core::pins::{self, Pinned, Pins};
 
+use super::options::OfSpec;
 use super::planning::see;
 use super::world::{Loaded, World};
 use crate::error::{Error, ExitCode};
@@ -19,9 +20,8 @@ use crate::{render, store};
 /// Without --update only what is not pinned yet is added, and what is pinned is compared with what is published.
 #[derive(Debug, clap::Args)]
 pub struct Pin {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
     /// Accept what is published now in place of what is pinned, and drop what is needed no longer
     #[arg(long)]
     update: bool,
@@ -29,24 +29,24 @@ pub struct Pin {
 
 impl Pin {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let loaded = world.load(&self.file)?;
+        let loaded = world.load(&self.of.file)?;
         // What cannot be read is replaced whole by an update, and in the way of anything else.
-        let before = match (LockFile::beside(&self.file).read(), self.update) {
+        let before = match (LockFile::beside(&self.of.file).read(), self.update) {
             (Ok(pinned), _) => pinned,
-            (Err(_), true) => LockFile::beside(&self.file).empty(),
+            (Err(_), true) => LockFile::beside(&self.of.file).empty(),
             (Err(error), false) => return Err(error),
         };
-        let pinned = if self.update { LockFile::beside(&self.file).empty() } else { before.clone() };
+        let pinned = if self.update { LockFile::beside(&self.of.file).empty() } else { before.clone() };
         let hosts = world.connect(&loaded.spec)?;
         // Asked as if nothing were pinned: this is the command that compares.
         let facts = see(&loaded.spec, &hosts, &world.clock, Some(&Pins::default())).await;
-        let mut rendered = render::desired(&loaded.spec, &facts, &pinned, &self.file.to_string_lossy());
+        let mut rendered = render::desired(&loaded.spec, &facts, &pinned, &self.of.file.to_string_lossy());
         rendered.findings.extend(unseen(&loaded, &facts));
         if worst(&rendered.findings) == Some(Severity::Blocks) {
             return Err(Error::blocked(rendered.findings));
         }
         let after = pinned.pins.clone().with(&rendered.new_pins);
-        LockFile::beside(&self.file).write(&after)?;
+        LockFile::beside(&self.of.file).write(&after)?;
         told(world, &before, &after)?;
         Ok(if after == before.pins { ExitCode::NothingToDo } else { ExitCode::Done })
     }

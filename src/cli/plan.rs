@@ -1,9 +1,11 @@
 //! `kubewright plan`: what would be done, and why; nothing is changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kubewright_core::plan;
 use kubewright_core::planner::{Outcome, Request};
 
+use super::options::OfSpec;
 use super::planning;
 use super::world::World;
 use crate::error::{Error, ExitCode};
@@ -13,9 +15,8 @@ use crate::store;
 /// Show what would be done; nothing is changed
 #[derive(Debug, clap::Args)]
 pub struct Plan {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
     /// Save the plan for `kubewright apply PLAN`
     #[arg(long, short = 'o', value_name = "FILE")]
     out: Option<PathBuf>,
@@ -26,7 +27,7 @@ pub struct Plan {
 
 impl Plan {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let planned = planning::plan(world, &self.file, &Request::Apply { only: None }).await?;
+        let planned = planning::plan(world, &self.of.file, &Request::Apply { only: None }).await?;
         match planned.outcome {
             Outcome::Blocked { findings } => Err(Error::blocked(findings)),
             Outcome::Nothing { findings } => {
@@ -34,18 +35,13 @@ impl Plan {
                 Ok(ExitCode::NothingToDo)
             }
             Outcome::Plan(plan) => {
-                if let Some(path) = &self.out {
-                    let text = serde_json::to_vec_pretty(&plan)?;
-                    store::write_atomically(path, &text, 0o600).map_err(|error| Error::io(path, error))?;
-                    report::note(&format!("saved {}", path.display()));
-                }
+                let run = match &self.out {
+                    Some(path) => save(&plan, path)?,
+                    None => format!("kubewright apply -f {}", self.of.file.display()),
+                };
                 if world.json {
                     report::print_json(&plan)?;
                 } else {
-                    let run = match &self.out {
-                        Some(path) => format!("kubewright apply {}", path.display()),
-                        None => format!("kubewright apply -f {}", self.file.display()),
-                    };
                     let around = report::plan::Around { facts: Some(planned.seeing), run: &run, steps: self.steps };
                     report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
                 }
@@ -53,6 +49,14 @@ impl Plan {
             }
         }
     }
+}
+
+/// Saves a plan; the command that runs it.
+pub(super) fn save(plan: &plan::Plan, path: &Path) -> Result<String, Error> {
+    let text = serde_json::to_vec_pretty(plan)?;
+    store::write_atomically(path, &text, 0o600).map_err(|error| Error::io(path, error))?;
+    report::note(&format!("saved {}", path.display()));
+    Ok(format!("kubewright apply {}", path.display()))
 }
 
 /// Says that there is nothing to do.

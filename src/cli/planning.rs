@@ -47,6 +47,12 @@ pub struct Pinning {
 }
 
 impl Pinning {
+    /// Of what is new beside what was pinned before; none where nothing is.
+    pub(super) fn of<'p>(before: Pins, new: impl IntoIterator<Item = &'p Pins>, lock_file: LockFile) -> Option<Self> {
+        let new: Vec<&Pins> = new.into_iter().filter(|pins| !pins.is_empty()).collect();
+        (!new.is_empty()).then(|| Self { pins: new.into_iter().fold(before, Pins::with), lock_file })
+    }
+
     /// Writes the lock file.
     ///
     /// # Errors
@@ -98,7 +104,7 @@ pub async fn plan_on(
         }
     };
     let seeing = began.elapsed();
-    let pinning = (!new_pins.is_empty()).then(|| Pinning { pins: pinned.pins.with(&new_pins), lock_file });
+    let pinning = Pinning::of(pinned.pins, [&new_pins], lock_file);
     if matches!(request, Request::Apply { .. }) {
         findings.extend(loaded.findings.iter().cloned());
     }
@@ -118,9 +124,25 @@ pub async fn plan_on(
     Ok(Planned { loaded, facts, seeing, hosts, outcome, pinning })
 }
 
-/// Facts of all hosts, with the published digests that are not pinned or that a host lacks, for their architectures
-/// (without pins, without any), and of the cluster where it stands.
+/// As [`see_hosts`], and of the cluster where it stands.
 pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>, pins: Option<&Pins>) -> Facts {
+    let mut facts = see_hosts(spec, hosts, pins).await;
+    let etcd = async {
+        // Members matter where one is to come; everybody else need not wait for them.
+        if awaits_member(spec, &facts) {
+            gather_etcd(spec, hosts.clone(), &facts, clock.clone()).await
+        } else {
+            Fact::Absent
+        }
+    };
+    let (cluster, etcd) = tokio::join!(gather_cluster(spec, hosts.clone(), &facts), etcd);
+    (facts.cluster, facts.etcd) = (cluster, etcd);
+    facts
+}
+
+/// Facts of all hosts, with the published digests that are not pinned or that a host lacks, for their architectures
+/// (without pins, without any).
+pub(super) async fn see_hosts(spec: &Spec, hosts: &Arc<dyn Hosts>, pins: Option<&Pins>) -> Facts {
     let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
     let mut facts = gather(hosts.as_ref(), &names, &render::questions(spec, Arch::Amd64, pins)).await;
     // Most machines are of one kind; the others are asked again with their own questions.
@@ -134,16 +156,6 @@ pub async fn see(spec: &Spec, hosts: &Arc<dyn Hosts>, clock: &Arc<dyn Clock>, pi
         let again = gather(hosts.as_ref(), &others, &render::questions(spec, Arch::Arm64, pins)).await;
         facts.hosts.extend(again.hosts);
     }
-    let etcd = async {
-        // Members matter where one is to come; everybody else need not wait for them.
-        if awaits_member(spec, &facts) {
-            gather_etcd(spec, hosts.clone(), &facts, clock.clone()).await
-        } else {
-            Fact::Absent
-        }
-    };
-    let (cluster, etcd) = tokio::join!(gather_cluster(spec, hosts.clone(), &facts), etcd);
-    (facts.cluster, facts.etcd) = (cluster, etcd);
     facts
 }
 

@@ -1,11 +1,10 @@
 //! `kubewright reset`: takes the cluster, or hosts that are no part of one any more, apart.
 
-use std::path::PathBuf;
-
 use kubewright_core::ids::HostName;
 use kubewright_core::planner::{Outcome, Request, Reset as Wanted};
 
 use super::approval::{Approval, consented, possible, typed};
+use super::options::{Agreed, OfSpec};
 use super::world::World;
 use super::{planning, run};
 use crate::error::{Error, ExitCode};
@@ -19,9 +18,8 @@ use crate::report::{self, Paint};
 pub struct Reset {
     /// Only these hosts, which are no part of a cluster that stands; without any, the whole cluster
     hosts: Vec<String>,
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
     /// The cluster's name, instead of typing it: this is not undone
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
@@ -31,32 +29,31 @@ pub struct Reset {
     /// Delete etcd's data instead of keeping it beside its place
     #[arg(long)]
     delete_etcd_data: bool,
-    /// Agree to a finding that needs consent, by its code; may be repeated
-    #[arg(long, value_name = "CODE")]
-    consent: Vec<String>,
+    #[command(flatten)]
+    agreed: Agreed,
 }
 
 impl Reset {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         let said = self.confirm.is_some();
         possible(world, said, "for the cluster's name", "--confirm NAME", "kubewright status")?;
-        let spec = world.load(&self.file)?.spec;
+        let spec = world.load(&self.of.file)?.spec;
         let hosts: Vec<HostName> = self.hosts.iter().map(|name| HostName::from(name.as_str())).collect();
         if let Some(unknown) = hosts.iter().find(|name| spec.host(name).is_none()) {
             return Err(Error::usage(format!(
                 "{unknown} is no host of {}; nothing was contacted",
-                self.file.display()
+                self.of.file.display()
             )));
         }
         if let Some(given) = self.confirm.as_deref() {
-            typed("", &spec.name, Some(given))?;
+            typed(world.ui.as_ref(), "", &spec.name, Some(given))?;
         }
         let wanted = Wanted {
             hosts: (!hosts.is_empty()).then_some(hosts),
             keep_prepared: self.keep_prepared,
             delete_etcd_data: self.delete_etcd_data,
         };
-        let planned = planning::plan(world, &self.file, &Request::Reset(wanted)).await?;
+        let planned = planning::plan(world, &self.of.file, &Request::Reset(wanted)).await?;
         let plan = match planned.outcome {
             Outcome::Blocked { findings } => return Err(Error::blocked(findings)),
             Outcome::Nothing { findings } => {
@@ -66,13 +63,13 @@ impl Reset {
             Outcome::Plan(plan) => *plan,
         };
         if !world.json {
-            let command = format!("kubewright reset -f {}", self.file.display());
+            let command = format!("kubewright reset -f {}", self.of.file.display());
             let around = report::plan::Around { facts: Some(planned.seeing), run: &command, steps: false };
             report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
         }
-        consented(&plan, &self.consent)?;
+        consented(&plan, &self.agreed.consent)?;
         let question = format!("This is not undone. Type the cluster's name ({}) to take it apart", spec.name);
-        match typed(&question, &spec.name, self.confirm.as_deref())? {
+        match typed(world.ui.as_ref(), &question, &spec.name, self.confirm.as_deref())? {
             Approval::Given => {}
             Approval::Refused => {
                 report::note("nothing was changed");

@@ -1,113 +1,143 @@
 //! Runs an operation under lock, mirror and live view. Shared by `apply` and `ops resume`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kubewright_core::facts::Facts;
+use kubewright_core::ids::{HostName, StepId};
 use kubewright_core::intent::Intent;
-use kubewright_core::journal::{self, Event};
-use kubewright_core::plan::Plan;
+use kubewright_core::journal::{self, Event, Record};
+use kubewright_core::plan::{self, Plan};
 use kubewright_core::progress::News;
-use kubewright_core::quorum::majority;
 use kubewright_core::summary;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::approval::{Approval, asked, consented};
+use super::pause::{Next, Pace, Paused};
 use super::world::World;
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::exec::cancel::Cancel;
 use crate::exec::driver::{End, Run};
 use crate::exec::hands::Hands;
 use crate::exec::lock::{self, Lock, LockError};
-use crate::exec::mirror::{Mirror, Origin};
+use crate::exec::session::{Begun, Session, SessionError};
 use crate::exec::{Breakage, Broken, reset};
 use crate::kube::lease;
 use crate::ports::{HostError, Hosts};
+use crate::report::plan::Around;
 use crate::report::{self, Paint};
 use crate::store::{Journal, Operation, StoreError};
 
 /// A sign of life this often; `core::takeover::QUIET` allows for four missed ones.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// Shows a plan that took so long to make, asks, runs it.
+///
+/// # Errors
+/// Findings without the consent that they need, and those of [`run`].
+pub(super) async fn carry_out(
+    world: &World,
+    plan: Plan,
+    facts: &Facts,
+    hosts: Arc<dyn Hosts>,
+    took: Duration,
+    command: &str,
+    consents: &[String],
+) -> Result<ExitCode, Error> {
+    if !world.json {
+        let around = Around { facts: Some(took), run: command, steps: false };
+        report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
+    }
+    confirmed(world, plan, facts, hosts, consents, || Ok(())).await
+}
+
+/// Asks whether to run a plan that was shown, and runs it; `before` is done between the two.
+///
+/// # Errors
+/// As above.
+pub(super) async fn confirmed(
+    world: &World,
+    plan: Plan,
+    facts: &Facts,
+    hosts: Arc<dyn Hosts>,
+    consents: &[String],
+    before: impl FnOnce() -> Result<(), Error>,
+) -> Result<ExitCode, Error> {
+    consented(&plan, consents)?;
+    if asked(world)? == Approval::Refused {
+        report::note("nothing was changed");
+        return Ok(ExitCode::ChangesPending);
+    }
+    before()?;
+    let operation = world.operations.create(&plan, facts)?;
+    run(world, operation, hosts, false).await
+}
+
+/// How a run that may have paused ended.
+pub(super) enum Finish {
+    /// By itself.
+    Ended(ExitCode),
+    /// It was given up before this node's turn, with nothing half done, to plan anew without it.
+    Skipped(HostName),
+}
+
 /// Runs an operation to its end, its stop or its failure.
 ///
 /// # Errors
 /// [`Error`] that says what is safe now and how to go on.
 pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, forced: bool) -> Result<ExitCode, Error> {
-    let Operation { plan, facts, plan_bytes, facts_bytes, journal, folder, secrets, lock: _held_until_the_end } =
-        operation;
-    let holder = lock::holder(&plan, world.operator(), world.clock.now());
-    let lock = Lock::take(hosts.as_ref(), &plan.keepers, &plan.spec, holder, forced).await?;
-
-    if lock.fence <= journal.status().fence {
-        lock.release().await;
-        let text = format!(
-            "the control planes have forgotten operation {}: their fence is {}, its last was {}; they were reinstalled",
-            plan.operation,
-            lock.fence,
-            journal.status().fence
-        );
-        return Err(Error::moved(text).next(format!("give it up: kubewright ops abandon {}", plan.operation)));
+    match paced(world, operation, hosts, forced, Pace::Through).await? {
+        Finish::Ended(code) => Ok(code),
+        Finish::Skipped(node) => Err(Error::internal(format!("nobody was asked, and {node} was skipped"))),
     }
+}
 
-    let (notes, notices) = mpsc::unbounded_channel();
-    let origin = Origin {
-        operation: plan.operation.clone(),
-        fence: lock.fence,
-        plan: plan_bytes.into(),
-        facts: facts_bytes.into(),
+/// The same, asking between two nodes' turns where the pace says so.
+///
+/// # Errors
+/// As above.
+pub(super) async fn paced(
+    world: &World,
+    operation: Operation,
+    hosts: Arc<dyn Hosts>,
+    forced: bool,
+    pace: Pace,
+) -> Result<Finish, Error> {
+    let (id, details) = (operation.plan.operation.clone(), operation.folder.display().to_string());
+    let holder = lock::holder(&operation.plan, world.operator(), world.clock.now());
+    let begun = tokio::select! {
+        begun = Session::begin(operation, hosts, holder, forced, world.clock.clone()) => begun?,
+        _ = tokio::signal::ctrl_c() => return Err(Error::unbegun(&id)),
     };
-    let mut mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
-    if !mirror.rooted_on(majority(plan.keepers.len())).await {
-        lock.release().await;
-        return Err(Error::new(
-            ErrorKind::Blocked,
-            "MIRROR",
-            "the plan could not be kept on a majority of the control planes",
-        )
-        .safe("nothing was changed"));
-    }
-    let cancel = Cancel::default();
-    cancel.on_signals();
-    let hands = Hands {
-        cancel,
-        plan: plan.clone(),
-        facts,
-        hosts,
-        fence: lock.fence,
-        secrets,
-        clock: world.clock.clone(),
-        mirror: mirror.sender(),
-        keys: OnceCell::new(),
-        api: OnceCell::new(),
-        etcd: OnceCell::new(),
-    };
-    let outcome = drive(world, &hands, journal, &lock, notices).await;
-    if outcome.as_ref().is_ok_and(|(end, _)| *end == End::Finished || is_taken_back(&plan, end)) {
+    let Begun { session, journal, notices } = begun;
+    session.hands.cancel.on_signals();
+    let outcome = drive(world, &session, journal, notices, pace).await;
+    let (plan, lock) = (session.hands.plan.clone(), &session.lock);
+    if outcome.as_ref().is_ok_and(|driven| driven.is_over(&plan)) {
         // At once: between here and the end of the program nothing may leave the cluster locked.
         lock.release().await;
-        if let Some(api) = hands.api.get() {
+        if let Some(api) = session.hands.api.get() {
             let released = lease::release(api.as_ref(), lock.fence, world.clock.now()).await;
             tracing::debug!(?released, "lease");
         }
     }
-    let hosts = hands.hosts.clone();
-    // The mirror writes its last line once nobody can send another.
-    drop(hands);
-    mirror.finish().await;
-    if matches!(outcome, Ok((End::Finished, _))) {
-        for note in reset::forget(hosts.as_ref(), &plan, lock.fence).await {
-            report::note(&format!("left behind: {note}"));
-        }
+    let (hosts, fence) = (session.hands.hosts.clone(), lock.fence);
+    session.end().await;
+    if matches!(outcome, Ok(Driven { end: End::Finished, .. })) {
+        forget(hosts.as_ref(), &plan, fence).await;
     }
 
-    let details = folder.display().to_string();
-    let (end, story) = outcome.map_err(|error| error.details(&details))?;
+    let Driven { end, story, skipped } = outcome.map_err(|error| error.details(&details))?;
+    if let Some(node) = skipped {
+        return Ok(Finish::Skipped(node));
+    }
     match end {
         End::Finished => {
             finished(world, &story)?;
-            Ok(ExitCode::Done)
+            Ok(Finish::Ended(ExitCode::Done))
         }
-        End::Stopped | End::Abandoned { .. } => Err(Error::stopped(&story)),
+        End::Stopped | End::Held { .. } | End::Abandoned { .. } => Err(Error::stopped(&story)),
         End::Broken(broken) if is_taken_back(&plan, &End::Broken(broken.clone())) => {
             Err(taken_back(&broken, &story).details(details))
         }
@@ -115,49 +145,123 @@ pub async fn run(world: &World, operation: Operation, hosts: Arc<dyn Hosts>, for
     }
 }
 
-/// Drives the run with signals, heartbeat and notes around it; also what its journal tells in the end.
+/// Takes the last traces of a run that has finished off hosts that are part of nothing any more.
+pub(super) async fn forget(hosts: &dyn Hosts, plan: &Plan, fence: u64) {
+    for note in reset::forget(hosts, plan, fence).await {
+        report::note(&format!("left behind: {note}"));
+    }
+}
+
+/// What came of driving a run.
+struct Driven {
+    end: End,
+    /// What its journal tells in the end.
+    story: summary::Run,
+    /// The node before whose turn it was given up.
+    skipped: Option<HostName>,
+}
+
+impl Driven {
+    /// Whether there is nothing to go on with.
+    fn is_over(&self, plan: &Plan) -> bool {
+        self.skipped.is_some() || self.end == End::Finished || is_taken_back(plan, &self.end)
+    }
+}
+
+/// Drives the run with signals, heartbeat and notes around it, from pause to pause.
 async fn drive(
     world: &World,
-    hands: &Hands,
-    journal: Journal,
-    lock: &Lock,
+    session: &Session,
+    mut journal: Journal,
     mut notices: mpsc::UnboundedReceiver<String>,
-) -> Result<(End, summary::Run), Error> {
+    pace: Pace,
+) -> Result<Driven, Error> {
+    let Session { hands, lock, .. } = session;
     let plan = &hands.plan;
-    let accepted = journal.status().accepted;
-    let plan_digest = journal.plan_digest().to_owned();
-    let past = journal::read(journal.bytes())?.records;
-    let reporter = report::reporter_for(world.style(), summary::Run::replay(plan, &plan_digest, &past)?);
-    let run = Run::new(plan, journal, hands, reporter.as_ref(), world.clock.as_ref());
-    if !accepted {
-        let plan_digest = plan_digest.clone();
-        run.record(Event::Accepted { operation: plan.operation.clone(), plan_digest, by: world.operator() })?;
+    let digest = journal.plan_digest().to_owned();
+    let told = |journal: &Journal| -> Result<(Vec<Record>, summary::Run), Error> {
+        let records = journal::read(journal.bytes())?.records;
+        let story = summary::Run::replay(plan, &digest, &records)?;
+        Ok((records, story))
+    };
+    let turns = if pace == Pace::Asking { plan::turns(plan) } else { Vec::new() };
+    let mut held: BTreeSet<StepId> = turns.iter().skip(1).map(|turn| turn.begins.clone()).collect();
+    let mut begun = false;
+    loop {
+        let reporter = report::reporter_for(world.style(), told(&journal)?.1);
+        let run = Run::new(plan, journal, hands, reporter.as_ref(), world.clock.as_ref());
+        if !std::mem::replace(&mut begun, true) {
+            run.take_up(&world.operator(), lock.fence)?;
+        }
+        let outcome = stretch(world, session, &run, &held, &mut notices).await;
+        reporter.close();
+        let (records, story) = told(&run.journal())?;
+        let end = outcome.map_err(|error| error.during(&story))?;
+        let next = match &end {
+            End::Held { steps } => turns.iter().find(|turn| steps.contains(&turn.begins)),
+            _ => None,
+        };
+        let Some(next) = next else { return Ok(Driven { end, story, skipped: None }) };
+        let folder = world.operations.folder(&plan.operation).display().to_string();
+        let paused = Paused { story, records, next: next.clone(), folder, paint: Paint::stdout() };
+        let (end, last, skipped) = match ask(world, session, &run, paused).await? {
+            Next::Continue => {
+                held.remove(&next.begins);
+                journal = run.into_journal();
+                continue;
+            }
+            // Nothing is half done, so nobody has to give it up by hand before the next run.
+            Next::Skip(node) => (end, Event::Abandoned { by: world.operator() }, Some(node)),
+            Next::Stop => (End::Stopped, Event::Paused { why: "stopped by the user".to_owned() }, None),
+        };
+        run.record(last)?;
+        return Ok(Driven { end, story: told(&run.journal())?.1, skipped });
     }
-    run.record(Event::TakenUp { by: world.operator(), fence: lock.fence })?;
+}
 
-    let mut drive = std::pin::pin!(run.drive(&hands.cancel));
+/// Drives the run up to steps that are held back.
+async fn stretch(
+    world: &World,
+    session: &Session,
+    run: &Run<'_>,
+    held: &BTreeSet<StepId>,
+    notices: &mut mpsc::UnboundedReceiver<String>,
+) -> Result<End, Error> {
+    let Session { hands, lock, .. } = session;
+    let mut drive = std::pin::pin!(run.drive_up_to(held, &hands.cancel));
     // Beside the run, not in its way: a control plane that hangs must not hold up steps, notes or Ctrl-C.
-    let mut heartbeat = std::pin::pin!(beat(lock, &run, hands, world));
-    let outcome = loop {
+    let mut heartbeat = std::pin::pin!(beat(lock, run, hands, world));
+    let end = loop {
         tokio::select! {
-            outcome = &mut drive => break outcome.map_err(Error::from),
+            end = &mut drive => break end?,
             Some(note) = notices.recv() => run.tell(News::Note { text: note }),
-            fenced = &mut heartbeat => break Err(Error::from(fenced)),
+            fenced = &mut heartbeat => return Err(Error::from(fenced)),
         }
     };
-    if let Ok(end) = &outcome
-        && is_taken_back(plan, end)
-    {
+    if is_taken_back(&hands.plan, &end) {
         // Nothing is half done, so nobody has to give it up by hand before the next run.
         run.record(Event::Abandoned { by: world.operator() })?;
     }
-    reporter.close();
-    let records = journal::read(run.journal().bytes())?.records;
-    let story = summary::Run::replay(plan, &plan_digest, &records)?;
-    match outcome {
-        Ok(end) => Ok((end, story)),
-        Err(error) => Err(error.during(&story)),
+    Ok(end)
+}
+
+/// Asks at a pause, from a thread of its own: the heartbeat goes on while somebody thinks.
+async fn ask(world: &World, session: &Session, run: &Run<'_>, paused: Paused) -> Result<Next, Error> {
+    let (ui, story) = (world.ui.clone(), paused.story.clone());
+    let mut asking = tokio::task::spawn_blocking(move || paused.ask(ui.as_ref()));
+    let mut heartbeat = std::pin::pin!(beat(&session.lock, run, &session.hands, world));
+    let mut overtaken = None;
+    let answer = loop {
+        tokio::select! {
+            answer = &mut asking => break answer,
+            // Told once the question is off the terminal; whatever is answered counts for nothing then.
+            fenced = &mut heartbeat, if overtaken.is_none() => overtaken = Some(fenced),
+        }
+    };
+    if let Some(fenced) = overtaken {
+        return Err(Error::from(fenced).during(&story));
     }
+    answer.map_err(|error| Error::internal(format!("the question was lost: {error}")))?
 }
 
 /// Signs of life until another run has taken over; that is then the answer.
@@ -238,6 +342,19 @@ fn explain(broken: &[Broken], story: &summary::Run) -> Error {
             Breakage::Guard(why) => Error::guard_failed(story, step, why),
             Breakage::InDoubt(why) => Error::step_in_doubt(story, step, why),
         },
+    }
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        let said = error.to_string();
+        match error {
+            SessionError::Lock(error) => error.into(),
+            SessionError::Forgotten { operation, .. } => {
+                Self::moved(said).next(format!("give it up: kubewright ops abandon {operation}"))
+            }
+            SessionError::NoMirror => Self::new(ErrorKind::Blocked, "MIRROR", said).safe("nothing was changed"),
+        }
     }
 }
 

@@ -1,45 +1,36 @@
 //! `kubewright status`: how the cluster is, asked of its hosts and of every API server by itself.
 
-use std::path::PathBuf;
-
 use futures::future::join_all;
 use kubewright_core::facts::{Facts, Membership};
 use kubewright_core::ids::HostName;
 use kubewright_core::spec::{Role, Spec};
 use kubewright_core::summary::{ClusterStatus, MemberLine, NodeLine};
-use secrecy::ExposeSecret;
 
-use super::kubeconfig::admin_conf;
+use super::kubeconfig::admin_api;
+use super::options::OfSpec;
 use super::world::World;
 use crate::error::{Error, ExitCode};
 use crate::facts::{Questions, gather};
-use crate::kube::{ClusterApi, Credentials};
+use crate::kube::ClusterApi;
 use crate::ports::KubeApi;
 use crate::report::{self, Paint};
 
 /// Show how the cluster is
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
 }
 
 impl Status {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let spec = world.load(&self.file)?.spec;
-        let hosts = world.connect(&spec)?;
+        let (spec, hosts) = self.of.open(world)?;
         let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
         let questions = Questions::default();
-        let (facts, admin) =
-            tokio::join!(gather(hosts.as_ref(), &names, &questions), admin_conf(&spec, hosts.as_ref()));
+        let (facts, api) = tokio::join!(gather(hosts.as_ref(), &names, &questions), admin_api(&spec, &hosts));
         let mut status = from_facts(&spec, &facts);
-        match admin {
-            Ok(admin) => {
-                let credentials = Credentials::from_kubeconfig(admin.expose_secret())?;
-                let api = ClusterApi::over_ssh(&spec, hosts, &credentials)?;
-                ask(&spec, &api, &mut status).await;
-            }
+        match api {
+            Ok(api) => ask(&spec, &api, &mut status).await,
             Err(error) => status.remarks.push(error.to_string()),
         }
         if world.json {

@@ -1,7 +1,6 @@
 //! `kubewright validate`: the spec and its lock file alone, nothing is contacted.
 
-use std::path::PathBuf;
-
+use super::options::OfSpec;
 use super::pin::LockFile;
 use super::world::Loaded;
 use crate::error::{Error, ExitCode};
@@ -10,15 +9,14 @@ use crate::report::{self, Paint, diagnostics};
 /// Check a spec; nothing is contacted
 #[derive(Debug, clap::Args)]
 pub struct Validate {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
 }
 
 impl Validate {
     pub(super) fn run(self, json: bool) -> Result<ExitCode, Error> {
-        let loaded = Loaded::read(&self.file)?;
-        LockFile::beside(&self.file).read()?;
+        let loaded = Loaded::read(&self.of.file)?;
+        LockFile::beside(&self.of.file).read()?;
         if json {
             report::print_json(&serde_json::json!({ "findings": loaded.findings, "spec": loaded.spec }))?;
             return Ok(ExitCode::Done);
@@ -28,7 +26,7 @@ impl Validate {
         }
         report::print(&format!(
             "{} is valid: {} hosts, Kubernetes {}\n",
-            self.file.display(),
+            self.of.file.display(),
             loaded.spec.hosts.len(),
             loaded.spec.kubernetes.version
         ))?;

@@ -2,20 +2,21 @@
 
 use std::env;
 use std::fs;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kubewright_core::finding::{Severity, worst};
 use kubewright_core::spec::{Reading, Source, Spec, read};
+use kubewright_core::version::Version;
 use secrecy::SecretString;
 
 use super::Output;
 use crate::error::Error;
 use crate::host::ssh::SshHosts;
-use crate::ports::{Clock, Hosts, SystemClock};
+use crate::ports::{Clock, Hosts, SystemClock, Ui};
 use crate::report::{Paint, Style, diagnostics};
 use crate::store::Operations;
+use crate::ui::Terminal;
 
 /// Password for sudo on hosts whose user needs one.
 const SUDO_PASSWORD: &str = "KUBEWRIGHT_SUDO_PASSWORD";
@@ -30,8 +31,12 @@ pub struct World {
     pub operations: Operations,
     /// Where copies of etcd go by default.
     pub snapshots: PathBuf,
+    /// Where copies of etcd are made that go elsewhere.
+    pub scratch: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whoever sits at the terminal.
+    pub ui: Arc<dyn Ui>,
     sudo_password: Option<SecretString>,
 }
 
@@ -55,7 +60,26 @@ impl Loaded {
             true => error,
             false => error.next(format!("kubewright init -o {}", file.display())),
         })?;
-        let Reading { spec, source, findings } = read(&file.to_string_lossy(), &text);
+        Self::of(read(&file.to_string_lossy(), &text))
+    }
+
+    /// The same file with another version of Kubernetes in it, validated like any other; nothing is written.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`], and where the file does not say its version in a place of its own.
+    pub fn at(&self, version: &Version) -> Result<Self, Error> {
+        const VERSION: &str = "spec.kubernetes.version";
+        let (text, span) = (self.source.text(), self.source.span(VERSION));
+        let said = text[span.clone()].trim_matches(['"', '\'']).parse::<Version>();
+        if said.as_ref() != Ok(&self.spec.kubernetes.version) {
+            let why = format!("{} does not say {VERSION} in one place that can be rewritten", self.source.file_name());
+            return Err(Error::usage(why).next("write the version there yourself, then:  kubewright upgrade"));
+        }
+        let edited = format!("{}{version}{}", &text[..span.start], &text[span.end..]);
+        Self::of(read(self.source.file_name(), &edited))
+    }
+
+    fn of(Reading { spec, source, findings }: Reading) -> Result<Self, Error> {
         match spec {
             Some(spec) if worst(&findings) != Some(Severity::Blocks) => Ok(Self { spec, source, findings }),
             _ => {
@@ -70,7 +94,7 @@ impl Loaded {
 ///
 /// # Errors
 /// Where it cannot be read, and where it is no text: with the place of the first byte that is none.
-pub(super) fn text(file: &Path) -> Result<String, Error> {
+pub(in crate::cli) fn text(file: &Path) -> Result<String, Error> {
     let bytes = fs::read(file).map_err(|error| Error::io(file, error))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -100,8 +124,10 @@ impl World {
             json: output == Output::Json,
             yes,
             snapshots: state.join("snapshots"),
+            scratch: state.join("scratch"),
             operations: Operations::new(state),
             clock: Arc::new(SystemClock),
+            ui: Arc::new(Terminal),
             sudo_password: env::var(SUDO_PASSWORD).ok().map(SecretString::from),
         })
     }
@@ -113,7 +139,7 @@ impl World {
 
     /// Whether somebody can be asked.
     pub fn is_interactive(&self) -> bool {
-        !self.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        !self.json && self.ui.is_interactive()
     }
 
     /// As [`Loaded::read`].

@@ -10,6 +10,7 @@ use super::{Error, ErrorKind};
 use crate::exec::recover::RecoverError;
 use crate::ports::{EtcdError, EtcdFault, Fault, HostError, KubeError};
 use crate::store::JournalError;
+use crate::store::copies::{CopiesError, CopiesFault};
 
 impl Error {
     /// A file of this machine that could not be read or written.
@@ -22,6 +23,19 @@ impl Error {
             | io::ErrorKind::IsADirectory => Self::new(ErrorKind::Usage, "FILE", message),
             _ => Self::new(ErrorKind::Internal, "FILE", message),
         }
+    }
+}
+
+/// A store of copies that cannot be used; nothing was begun.
+impl From<CopiesError> for Error {
+    fn from(error: CopiesError) -> Self {
+        let kind = match error.fault {
+            CopiesFault::Unusable | CopiesFault::NotThere => ErrorKind::Usage,
+            _ => ErrorKind::Blocked,
+        };
+        Self::new(kind, "STORE", error.to_string())
+            .safe("nothing was begun; copies that are there are as they were")
+            .hint(error.hint())
     }
 }
 
@@ -72,7 +86,9 @@ impl From<KubeError> for Error {
         let hint = error.hint();
         let kind = match error.fault {
             Fault::Connection(_) | Fault::Unauthorized | Fault::Forbidden | Fault::Busy => ErrorKind::Blocked,
-            Fault::NotFound | Fault::Conflict | Fault::Invalid | Fault::Server | Fault::Deadline => ErrorKind::Failed,
+            Fault::NotFound | Fault::Conflict | Fault::Expired | Fault::Invalid | Fault::Server | Fault::Deadline => {
+                ErrorKind::Failed
+            }
         };
         let mut lines = error.said.lines();
         let first = lines.next().unwrap_or_default();

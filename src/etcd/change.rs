@@ -11,14 +11,11 @@ use super::EtcdCluster;
 use super::endpoint::{CHANGE, Endpoint};
 use super::fault::passes;
 use super::observe::{address_of, members, nobody_answers, observe};
-use crate::ports::{Added, EtcdChange, EtcdError, EtcdFault, MemberList};
+use crate::ports::{Added, ETCD_AGAIN, EtcdChange, EtcdError, EtcdFault, MemberList};
 
 /// How long a change is tried again. etcd refuses while somebody has not been connected for [`LOOKS_BACK`], and an election
 /// takes a second or two; what lasts three times as long does not pass by itself.
 pub(super) const PATIENCE: Duration = LOOKS_BACK.saturating_mul(3);
-
-/// Between two tries. etcd has no event for "I would agree now".
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Adds a learner, or finds the one that an earlier try added.
 pub(super) async fn add_learner(etcd: &EtcdCluster, peer_url: &str) -> Result<Added, EtcdError> {
@@ -101,7 +98,7 @@ where
             return Err(failure);
         }
         tracing::debug!(said = failure.said, "{doing}: once more");
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(ETCD_AGAIN).await;
     }
 }
 
@@ -180,7 +177,7 @@ pub(super) async fn move_leader(etcd: &EtcdCluster, to: MemberId) -> Result<Etcd
         if began.elapsed() >= etcd.patience || !(passes(failure.fault) || moved) {
             return Err(failure);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(ETCD_AGAIN).await;
     }
 }
 

@@ -12,7 +12,7 @@ use kubewright_core::ids::HostName;
 
 use super::endpoint::Endpoint;
 use super::fault::from_client;
-use crate::ports::{ConnectionFault, EtcdApi, EtcdError, EtcdFault, SnapshotStream};
+use crate::ports::{ConnectionFault, ETCD_AGAIN, EtcdApi, EtcdError, EtcdFault, SnapshotStream};
 
 /// Time for HashKV. A member reads its whole database for it, at half a gigabyte a second and more: 8 GiB, etcd's advised limit,
 /// on a machine that has other work too.
@@ -22,9 +22,8 @@ const HASH: Duration = Duration::from_secs(30);
 const STANDSTILL: Duration = Duration::from_secs(20);
 
 /// How often members are asked again whose answers could not be compared: right after a compaction, or while one applies what
-/// the others have, which takes a second.
+/// the others have.
 const TRIES: usize = 3;
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Compares what all members hold who answered; none where nobody did.
 pub async fn compare(etcd: &dyn EtcdApi, facts: &EtcdFacts) -> Option<Agreement> {
@@ -37,8 +36,7 @@ pub async fn compare(etcd: &dyn EtcdApi, facts: &EtcdFacts) -> Option<Agreement>
         if tries == 0 || !compared.is_worth_another_try(&answers) {
             return Some(compared);
         }
-        // etcd has no event for "I am as far as the others".
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(ETCD_AGAIN).await;
     }
 }
 

@@ -395,8 +395,10 @@ impl EtcdApi for FakeEtcd {
         self.make("compact", &revision.to_string(), |_| Ok(EtcdChange::Made))
     }
 
-    async fn disarm(&self) -> Result<Vec<Alarm>, EtcdError> {
-        self.make("disarm", "alarms", |world| Ok(std::mem::take(&mut world.alarms)))
+    async fn disarm(&self, of: Option<MemberId>) -> Result<Vec<Alarm>, EtcdError> {
+        let meant = |alarm: &mut Alarm| of.is_none() || alarm.member == of;
+        let whose = of.map_or("alarms".to_owned(), |member| format!("alarms of {member}"));
+        self.make("disarm", &whose, |world| Ok(world.alarms.extract_if(.., meant).collect()))
     }
 
     async fn snapshot(&self, host: &HostName) -> Result<Box<dyn SnapshotStream>, EtcdError> {

@@ -4,7 +4,6 @@
 //! [`endpoint`] reaches one member, [`observe`] puts together what all of them say, [`change`] makes changes that are safe
 //! to repeat, [`contents`] asks what members hold and receives it, [`fault`] sorts what goes wrong.
 
-pub mod certificates;
 mod change;
 pub mod contents;
 pub mod credentials;
@@ -146,8 +145,8 @@ impl EtcdApi for EtcdCluster {
         upkeep::compact(self, revision).await
     }
 
-    async fn disarm(&self) -> Result<Vec<Alarm>, EtcdError> {
-        upkeep::disarm(self).await
+    async fn disarm(&self, of: Option<MemberId>) -> Result<Vec<Alarm>, EtcdError> {
+        upkeep::disarm(self, of).await
     }
 
     async fn snapshot(&self, host: &HostName) -> Result<Box<dyn SnapshotStream>, EtcdError> {

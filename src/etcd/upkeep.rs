@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, CompactionOptions};
-use kubewright_core::facts::etcd::{Alarm, AlarmKind};
+use kubewright_core::facts::etcd::{Alarm, AlarmKind, MemberId};
 use kubewright_core::ids::HostName;
 
 use super::EtcdCluster;
@@ -41,9 +41,10 @@ pub(super) async fn compact(etcd: &EtcdCluster, revision: i64) -> Result<EtcdCha
     }
 }
 
-/// Takes back every alarm that is raised; tells which.
-pub(super) async fn disarm(etcd: &EtcdCluster) -> Result<Vec<Alarm>, EtcdError> {
-    let raised = alarms(&etcd.endpoints).await?;
+/// Takes back every alarm that is raised, or those about one member; tells which.
+pub(super) async fn disarm(etcd: &EtcdCluster, of: Option<MemberId>) -> Result<Vec<Alarm>, EtcdError> {
+    let mut raised = alarms(&etcd.endpoints).await?;
+    raised.retain(|alarm| of.is_none() || alarm.member == of);
     for alarm in &raised {
         let kind = match alarm.kind {
             AlarmKind::NoSpace => AlarmType::Nospace,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use kubewright_core::facts::{Facts, HostRecord};
 use kubewright_core::ids::{HostName, OperationId};
-use kubewright_core::journal::{Event, Remains, remains};
+use kubewright_core::journal::{Event, HalfOut, Remains, remains};
 use kubewright_core::plan::EtcdStart;
 use kubewright_core::quorum::has_quorum;
 use kubewright_core::spec::Role;
@@ -142,11 +142,32 @@ impl Outlook {
                 "etcd and with it the control plane of {host} may be stopped, its data kept beside /var/lib/etcd: kubewright etcd member replace {host}"
             ));
         }
+        for host in &self.remains.between {
+            sentences.push(format!(
+                "{host} may be between two versions of Kubernetes, its kubelet stopped: kubewright ops resume finishes that either way; without it, on {host}: systemctl start kubelet, then kubewright upgrade"
+            ));
+        }
+        sentences.extend(self.remains.half_out.as_ref().map(half_out));
         for node in &self.remains.cordoned {
             sentences.push(format!("{node} may still be cordoned by it: kubewright node uncordon {node}"));
         }
         sentences.extend(self.silent.iter().cloned());
         sentences
+    }
+}
+
+/// What is half done of a removal, and the one command that is safe next.
+fn half_out(half: &HalfOut) -> String {
+    match half {
+        HalfOut::StillThere(host) => format!(
+            "the member of {host} may be off etcd's list while its etcd and the control plane beside it still start there, in vain: kubewright etcd member remove {host}"
+        ),
+        HalfOut::AlarmRaised(member) => format!(
+            "{member} is off etcd's list; the alarm about it may be raised still, and then nothing can be written: kubewright etcd alarm disarm"
+        ),
+        HalfOut::Unproved(member) => format!(
+            "{member} may be off etcd's list or not, and whether the others hold the same was not seen: kubewright etcd status"
+        ),
     }
 }
 

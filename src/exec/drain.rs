@@ -1,8 +1,7 @@
 //! Cordon, drain, uncordon. The drain is a loop around [`kubewright_core::drain::decide`]: it hears what the watches
 //! tell, asks what to do, does it, and says what is waited for. It decides nothing itself.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -20,7 +19,8 @@ use super::cancel::Cancel;
 use super::hands::Hands;
 use super::objects::connected;
 use super::{Failure, Telling};
-use crate::ports::{Clock, Cordoned, Fault, KubeApi, KubeError, ObjectRef, Uncordoned, Whose};
+use crate::facts::nodes::{is_final, peers};
+use crate::ports::{Clock, Cordoned, KubeApi, KubeError, ObjectRef, Uncordoned, Whose};
 
 /// All watches are opened anew this often. Connections are pinged and failures are told, so this is only for a watch
 /// that goes on and says nothing any more (DESIGN.md §1: a safety re-check of 15 s or more).
@@ -143,84 +143,6 @@ pub async fn empty(errand: Errand<'_>, telling: Telling<'_>) -> Result<(), Failu
     failure.text.push('\n');
     failure.text.push_str(&said);
     Err(failure)
-}
-
-/// A whole look at a node for those who plan: everything is listed once, and the pods of budgets without room too.
-///
-/// # Errors
-/// [`KubeError`] where the API cannot tell within the time.
-pub async fn look(api: &dyn KubeApi, node: &HostName, now: Timestamp, within: Duration) -> Result<World, KubeError> {
-    let mut world = World::new(node.as_str(), now);
-    let mut views = world.views();
-    let reading = async {
-        let mut seen = BTreeSet::new();
-        while views != seen {
-            for view in views.difference(&seen.clone()) {
-                let mut stream = api.follow(view);
-                loop {
-                    match stream.next().await {
-                        Some(Ok(news)) => {
-                            let whole = matches!(news, News::All(_));
-                            world.take(view, news);
-                            if whole {
-                                break;
-                            }
-                        }
-                        Some(Err(error)) if is_final(&error) => return Err(error),
-                        Some(Err(error)) => tracing::debug!(%error, "asking again"),
-                        None => return Err(KubeError::new(Fault::Server, "look at the node", "a watch ended")),
-                    }
-                }
-                seen.insert(view.clone());
-            }
-            // As if everything was agreed to: whatever budget is in the way shall be looked at.
-            let open = Policy { consents: Consent::ALL.into(), ..Policy::default() };
-            let decision = decide(&world, &open, &Ledger::default());
-            views.extend(peers(&world, decision.blocked_budgets()));
-        }
-        world.served_alone = match api.served_alone(node).await {
-            Ok(services) => services,
-            // It is only for a warning; whoever may not list Services drains all the same.
-            Err(error) if error.fault == Fault::Forbidden => BTreeSet::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(())
-    };
-    match tokio::time::timeout(within, reading).await {
-        Ok(outcome) => outcome.map(|()| world),
-        Err(_) => {
-            let said = format!("not everything was listed within {} s", within.as_secs());
-            Err(KubeError::new(Fault::Deadline, format!("look at the pods of {node}"), said))
-        }
-    }
-}
-
-/// Adds to looks at nodes what runs on all of them, asked for once.
-///
-/// # Errors
-/// [`KubeError`].
-pub async fn survey<'w>(api: &dyn KubeApi, worlds: impl IntoIterator<Item = &'w mut World>) -> Result<(), KubeError> {
-    let mut worlds: Vec<&mut World> = worlds.into_iter().collect();
-    let pods = worlds.iter().flat_map(|world| world.pods.values());
-    let kept_apart = pods.flat_map(|pod| pod.apart.iter().cloned()).collect();
-    let occupancy = Arc::new(api.occupancy(&kept_apart).await?);
-    worlds.iter_mut().for_each(|world| world.occupancy = Some(Arc::clone(&occupancy)));
-    Ok(())
-}
-
-/// Views of the pods that budgets without room count: what they lack is the reason.
-fn peers<'n>(world: &World, budgets: impl IntoIterator<Item = &'n Name>) -> Vec<View> {
-    let view = |name: &Name| {
-        let selector = world.budgets.get(name)?.selector.clone()?;
-        Some(View::Peers { budget: name.clone(), selector })
-    };
-    budgets.into_iter().filter_map(view).collect()
-}
-
-/// Whether waiting is in vain.
-fn is_final(error: &KubeError) -> bool {
-    use crate::ports::ConnectionFault::Tls;
-    matches!(error.fault, Fault::Unauthorized | Fault::Forbidden | Fault::Invalid | Fault::Connection(Tls))
 }
 
 type Stream = SelectAll<BoxStream<'static, (View, Result<News, KubeError>)>>;

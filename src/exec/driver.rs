@@ -35,6 +35,11 @@ pub enum End {
     },
     /// Steps broke; the others that were running have ended.
     Broken(Vec<Broken>),
+    /// Everything that may begin was to be held back; nothing runs.
+    Held {
+        /// These would begin next.
+        steps: Vec<StepId>,
+    },
 }
 
 /// One run of one plan.
@@ -64,13 +69,21 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`JournalError`] where the journal cannot be written: the run ends at once, as after a crash.
     pub async fn drive(&self, cancel: &Cancel) -> Result<End, JournalError> {
+        self.drive_up_to(&BTreeSet::new(), cancel).await
+    }
+
+    /// The same up to steps that are not to begin yet: what does not wait for one of them is done first.
+    ///
+    /// # Errors
+    /// As [`Run::drive`].
+    pub async fn drive_up_to(&self, held: &BTreeSet<StepId>, cancel: &Cancel) -> Result<End, JournalError> {
         let mut running: FuturesUnordered<_> = FuturesUnordered::new();
         let mut names: BTreeSet<StepId> = BTreeSet::new();
         let mut broken: Vec<Broken> = Vec::new();
         let mut told_stopping = false;
         loop {
             if broken.is_empty() && !cancel.is_stopping() {
-                for step in self.startable(&names) {
+                for step in self.startable(&names).into_iter().filter(|step| !held.contains(&step.id)) {
                     names.insert(step.id.clone());
                     running.push(async move { (step, self.one(step).await) });
                 }
@@ -96,6 +109,10 @@ impl<'a> Run<'a> {
                     return Ok(End::Abandoned { running: names.into_iter().collect() });
                 }
             }
+        }
+        let next: Vec<StepId> = self.startable(&names).into_iter().map(|step| step.id.clone()).collect();
+        if broken.is_empty() && !cancel.is_stopping() && !next.is_empty() && next.iter().all(|id| held.contains(id)) {
+            return Ok(End::Held { steps: next });
         }
         self.end(broken)
     }
@@ -139,7 +156,7 @@ impl<'a> Run<'a> {
                 Err(failure) => return Err(Stop::Broken(Breakage::Failed(failure))),
             }
         }
-        match within(GUARDS, self.effects.guards(&step.guards)).await {
+        match within(GUARDS, self.effects.guards(&step.guards, attempt.is_some())).await {
             Ok(Ok(())) => {}
             Ok(Err(why)) => {
                 self.record(Event::GuardFailed { step: step.id.clone(), why: why.clone() })?;
@@ -157,6 +174,22 @@ impl<'a> Run<'a> {
                 Err(Stop::Broken(Breakage::Failed(failure)))
             }
         }
+    }
+
+    /// Writes down who goes on with it, and that its plan was accepted where nobody did before.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn take_up(&self, by: &str, fence: u64) -> Result<(), JournalError> {
+        let (accepted, plan_digest) = {
+            let journal = self.journal();
+            (journal.status().accepted, journal.plan_digest().to_owned())
+        };
+        if !accepted {
+            let operation = self.plan.operation.clone();
+            self.record(Event::Accepted { operation, plan_digest, by: by.to_owned() })?;
+        }
+        self.record(Event::TakenUp { by: by.to_owned(), fence })
     }
 
     /// Records an event, tells the mirror and the reader.
@@ -179,6 +212,11 @@ impl<'a> Run<'a> {
         let progress = Progress { v: FORMAT, seq: *told, at: self.clock.now(), op: self.plan.operation.clone(), news };
         *told += 1;
         self.reporter.event(&progress);
+    }
+
+    /// Its journal, for whoever goes on.
+    pub fn into_journal(self) -> Journal {
+        self.journal.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Steps that were begun and have not ended.

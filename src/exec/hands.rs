@@ -16,13 +16,13 @@ use super::cancel::Cancel;
 use super::keys::Keys;
 use super::mirror::MirrorSender;
 use super::{
-    Effects, Failure, Telling, Verdict, drain, files, keys, maintain, members, objects, prepare, reboot, reset, settle,
-    start, upkeep,
+    Effects, Failure, Telling, Verdict, drain, files, keys, maintain, members, objects, prepare, reboot, reset,
+    schedule, settle, start, swap, upkeep,
 };
 use crate::etcd::EtcdCluster;
 use crate::facts::{Questions, gather};
 use crate::host::unit::{UnitEnd, UnitName, UnitResult, UnitState, run_unit, unit_state};
-use crate::ports::{Clock, EtcdApi, Host, HostError, Hosts, KubeApi, Script};
+use crate::ports::{Clock, EtcdApi, EtcdFault, Host, HostError, Hosts, KubeApi, Script};
 use crate::store::Secrets;
 
 /// Everything a step may reach for.
@@ -228,7 +228,7 @@ fn last_words(output: &str) -> String {
 
 #[async_trait]
 impl Effects for Hands {
-    async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
+    async fn guards(&self, guards: &[Guard], begun: bool) -> Result<Result<(), String>, Failure> {
         let mut names: Vec<HostName> = guards.iter().filter_map(Guard::host).cloned().collect();
         names.dedup();
         let mut facts = gather(self.hosts.as_ref(), &names, &Questions::of_guards()).await;
@@ -237,10 +237,21 @@ impl Effects for Hands {
                 return Err(Failure::new(format!("{name} cannot be asked: {why}")));
             }
         }
-        if guards.iter().any(|guard| matches!(guard, Guard::EtcdBears { .. })) {
-            facts.etcd = Fact::Known { value: self.etcd().await?.observe().await?, at: self.clock.now() };
+        let check = |facts: &Facts, guard: &Guard| if begun { guard.check_again(facts) } else { guard.check(facts) };
+        let asks_etcd = |guard: &&Guard| matches!(guard, Guard::EtcdBears { .. });
+        if guards.iter().any(|guard| asks_etcd(&guard)) {
+            match self.etcd().await?.observe().await {
+                Ok(value) => facts.etcd = Fact::Known { value, at: self.clock.now() },
+                Err(error) => {
+                    facts.etcd = Fact::unreadable(error.to_string());
+                    let caused = guards.iter().filter(asks_etcd).all(|guard| check(&facts, guard).is_ok());
+                    if !(caused && matches!(error.fault, EtcdFault::Connection(_))) {
+                        return Err(error.into());
+                    }
+                }
+            }
         }
-        Ok(guards.iter().try_for_each(|guard| guard.check(&facts)))
+        Ok(guards.iter().try_for_each(|guard| check(&facts, guard)))
     }
 
     async fn probe(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<Verdict, Failure> {
@@ -267,6 +278,13 @@ impl Effects for Hands {
                 keys::make(self, *authorities, hosts, keep_on, telling).await
             }
             StepKind::PrepareHost(preparation) => prepare::perform(self, step, attempt, preparation, telling).await,
+            StepKind::Stage(preparation) => prepare::stage(self, step, attempt, preparation, telling).await,
+            StepKind::SwapVersion { version, programs, renew_certificates, etcd, serve_seconds, ready_seconds } => {
+                let (renew_certificates, serve_seconds, ready_seconds) =
+                    (*renew_certificates, *serve_seconds, *ready_seconds);
+                let wanted = swap::Swap { version, programs, renew_certificates, etcd, serve_seconds, ready_seconds };
+                swap::perform(self, step, attempt, &wanted, telling).await
+            }
             StepKind::PlaceFiles { files, etcd } => files::place(self, step, *files, etcd, telling).await,
             StepKind::StartControlPlane => start::control_plane(self, step, attempt, telling).await,
             StepKind::StartWorker => start::worker(self, step, attempt, telling).await,
@@ -278,12 +296,12 @@ impl Effects for Hands {
             StepKind::RemoveEtcdMember => members::remove(self, step, telling).await,
             StepKind::ForgetEtcdMember { member } => members::forget(self, *member, telling).await,
             StepKind::SetEtcdAside { member } => members::set_aside(self, step, attempt, *member, telling).await,
-            StepKind::ProveEtcd => members::prove(self, telling).await,
+            StepKind::ProveEtcd { not_waited_for } => members::prove(self.etcd().await?, not_waited_for, telling).await,
             StepKind::MoveEtcdLeader => upkeep::lead(self.etcd().await?, self.target(step)?, telling).await,
             StepKind::DefragmentEtcd => upkeep::defragment(self.etcd().await?, self.target(step)?, telling).await,
             StepKind::RestartEtcdMember => upkeep::restart(self, step, attempt, telling).await,
             StepKind::CompactEtcd { revision } => upkeep::compact(self.etcd().await?, *revision, telling).await,
-            StepKind::DisarmEtcd => upkeep::disarm(self.etcd().await?, telling).await,
+            StepKind::DisarmEtcd { of } => upkeep::disarm(self.etcd().await?, *of, telling).await,
             StepKind::ResetHost { keep_prepared, delete_etcd_data } => {
                 reset::host(self, step, attempt, *keep_prepared, *delete_etcd_data, telling).await
             }
@@ -297,6 +315,10 @@ impl Effects for Hands {
             StepKind::HandOverEtcdLead => members::step_down(self, step, telling).await,
             StepKind::AwaitDetached => maintain::await_detached(self, step, telling).await,
             StepKind::UpdatePackages { held } => maintain::update_packages(self, step, attempt, held, telling).await,
+            StepKind::ScheduleCopies { schedule, position, spec } => {
+                schedule::begin(self, step, schedule, *position, spec, telling).await
+            }
+            StepKind::UnscheduleCopies => schedule::end(self, step, telling).await,
             StepKind::RunScript { name, text } => maintain::run_script(self, step, attempt, name, text, telling).await,
             StepKind::Reboot => reboot::perform(self, step, telling).await,
             StepKind::ProveReturned => maintain::prove_returned(self, step, telling).await,

@@ -16,6 +16,7 @@ use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::plan::{KeySource, hex};
 use kubewright_core::quorum::has_quorum;
 use kubewright_core::spec::{EncryptionAlgorithm, EndpointMode, Host, Role, Spec};
+use kubewright_manifests::layout::KUBERNETES_DIR;
 use kubewright_manifests::{endpoint, network};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,17 @@ impl Keys {
             .collect())
     }
 
+    /// What of them takes the place of a control plane's own that end: certificates with their keys, kubeconfigs of programs and
+    /// people. Authorities stay, and kubelets renew their own.
+    ///
+    /// # Errors
+    /// [`Failure`] for a host that had no keys made.
+    pub fn renewed_of(&self, host: &HostName) -> Result<Vec<RemoteFile>, Failure> {
+        let mut files = self.of(host)?;
+        files.retain(|file| is_renewed(&file.path));
+        Ok(files)
+    }
+
     /// The kubeconfig that acts before there is any RBAC.
     ///
     /// # Errors
@@ -103,6 +115,13 @@ impl Keys {
     fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         serde_json::from_slice(bytes).map_err(|error| Failure::new(format!("the kept keys cannot be read: {error}")))
     }
+}
+
+/// Whether a file of a control plane is renewed with its certificates.
+fn is_renewed(path: &str) -> bool {
+    let Some(name) = path.strip_prefix(KUBERNETES_DIR) else { return false };
+    let stays = ["ca.crt", "ca.key", "sa.key", "sa.pub", "kubelet.conf"];
+    !stays.iter().any(|end| name.ends_with(end))
 }
 
 /// Where a control plane keeps its copy.

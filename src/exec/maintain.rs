@@ -14,20 +14,20 @@ use kubewright_manifests::layout::CRI_SOCKET;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
-use super::drain::look;
 use super::hands::Hands;
 use super::objects::{connected, within};
 use super::{Failure, Telling};
+use crate::facts::nodes::{LOOK, look};
 use crate::host::files::{RemoteFile, put_files, read_files};
 use crate::playbooks;
 use crate::ports::{Host, HostError, KubeApi, ObjectRef, Script, quiet};
 
-/// How long the API may take to tell everything about one node.
-const LOOK: Duration = Duration::from_secs(30);
-
 /// The API has no word for "what I said before the restart is old": what it says is compared with the host, again after so
 /// long where they differ. A kubelet reports its pods within a second or two of their change.
 const COMPARE_AGAIN: Duration = Duration::from_secs(2);
+
+/// What `returned.sh` says of a kube-proxy whose rules are written.
+const WRITTEN: &str = "written";
 
 /// Where kubelets keep their leases.
 const LEASES: &str = "kube-node-lease";
@@ -128,7 +128,7 @@ pub async fn run_script(
 }
 
 /// Proves that a node is back: in the boot that runs, with a lease that is renewed, with its staying pods served by
-/// containers that run.
+/// containers that run, and kube-proxy's rules written: load balancers send it requests again a moment later.
 ///
 /// # Errors
 /// [`Failure`] that says what is missing.
@@ -140,7 +140,7 @@ pub async fn prove_returned(hands: &Hands, step: &Step, telling: Telling<'_>) ->
     let note = noted(hands, host.as_ref()).await?;
     let api = connected(hands).await?;
 
-    let running = running(host.as_ref(), deadline, telling).await?;
+    let running = running(host.as_ref(), None, deadline, telling).await?;
     let booted = Condition::NodeBooted { node: node.clone(), boot_id: running.boot.clone() };
     api.wait_until(&booted, left(), telling).await?;
     // Read once the kubelet of this boot has spoken: from here on every renewal is its own.
@@ -148,7 +148,8 @@ pub async fn prove_returned(hands: &Hands, step: &Step, telling: Telling<'_>) ->
     if spec.is(Role::ControlPlane) {
         api.wait_until(&Condition::control_planes_ready(std::slice::from_ref(node)), left(), telling).await?;
     }
-    let serving = serving(hands, host.as_ref(), &note, deadline, telling).await?;
+    let proxy = hands.plan.spec.network.kube_proxy.metrics().filter(|_| note.has_kube_proxy());
+    let serving = serving(hands, host.as_ref(), proxy.as_deref(), &note, deadline, telling).await?;
     let renewed = Condition::LeaseRenewed { node: node.clone(), after: lease };
     api.wait_until(&renewed, left(), telling).await?;
     let boot: String = running.boot.chars().take(8).collect();
@@ -162,6 +163,8 @@ struct Running {
     boot: String,
     kernel: String,
     containers: BTreeSet<String>,
+    /// What is to be said of kube-proxy's rules, where it was asked.
+    proxy: Option<String>,
 }
 
 impl Running {
@@ -172,6 +175,7 @@ impl Running {
                 "boot" => value.clone_into(&mut running.boot),
                 "kernel" => value.clone_into(&mut running.kernel),
                 "container" => drop(running.containers.insert(value.to_owned())),
+                "proxy" => running.proxy = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -184,9 +188,16 @@ impl Running {
     }
 }
 
-/// What runs on the host; a container runtime that is only starting is waited for.
-async fn running(host: &dyn Host, deadline: Instant, telling: Telling<'_>) -> Result<Running, Failure> {
-    let script = Script::new("common/returned.sh", playbooks::RETURNED).value("CRI_SOCKET", CRI_SOCKET);
+/// What runs on the host, and of kube-proxy's rules where it is asked; a container runtime that is only starting is waited for.
+async fn running(
+    host: &dyn Host,
+    proxy: Option<&str>,
+    deadline: Instant,
+    telling: Telling<'_>,
+) -> Result<Running, Failure> {
+    let script = Script::new("common/returned.sh", playbooks::RETURNED)
+        .value("CRI_SOCKET", CRI_SOCKET)
+        .value("KUBE_PROXY", proxy.unwrap_or_default());
     let mut said = String::new();
     loop {
         let asked = host.run(&script, &mut quiet()).await.and_then(|output| output.success(host.name(), &script));
@@ -204,19 +215,23 @@ async fn running(host: &dyn Host, deadline: Instant, telling: Telling<'_>) -> Re
     }
 }
 
-async fn lease(api: &dyn KubeApi, node: &HostName) -> Result<Option<String>, Failure> {
+/// When a node's lease was renewed last, in the API's words.
+pub(super) async fn lease(api: &dyn KubeApi, node: &HostName) -> Result<Option<String>, Failure> {
     let lease = api.get(&ObjectRef::namespaced("coordination.k8s.io/v1", "Lease", LEASES, node.as_str())).await?;
     let renewed = lease.as_ref().and_then(|lease| lease.pointer("/spec/renewTime")?.as_str());
     // As the watch tells it: one spelling of one moment.
     Ok(renewed.map(|text| text.parse::<jiff::Timestamp>().map_or_else(|_| text.to_owned(), |at| at.to_string())))
 }
 
-/// Waits until the pods that stay serve, and their containers are those that run on the host; how many.
+/// Waits until the pods that stay serve, their containers are those that run on the host, and kube-proxy has written its
+/// rules; how many stay.
 ///
-/// Right after a restart the API still says of them what was true before it.
+/// Right after a restart the API still says of them what was true before it. And kube-proxy's pod is Ready as soon as it
+/// runs, for it has no probe: a request that a load balancer sends before its rules are there is refused.
 async fn serving(
     hands: &Hands,
     host: &dyn Host,
+    proxy: Option<&str>,
     note: &Note,
     deadline: Instant,
     telling: Telling<'_>,
@@ -229,11 +244,24 @@ async fn serving(
         let left = deadline.saturating_duration_since(Instant::now());
         api.wait_until(&ready, left, telling).await?;
         let world = look(api, node, hands.clock.now(), LOOK).await?;
-        let here = running(host, deadline, telling).await?;
+        let here = running(host, proxy, deadline, telling).await?;
         let staying = world.pods.iter().filter(|(name, pod)| note.is_about(&world, name, pod));
         let (well, stale): (Vec<_>, Vec<_>) = staying.partition(|(_, pod)| pod.is_ready() && here.has(pod));
-        let Some((name, _)) = stale.first() else { return Ok(well.len()) };
-        let why = format!("{name}: its containers do not run yet as the API tells them, {} such pods", stale.len());
+        let why = match (stale.first(), here.proxy.as_deref()) {
+            (Some((name, _)), _) => {
+                format!("{name}: its containers do not run yet as the API tells them, {} such pods", stale.len())
+            }
+            (None, Some(answer)) if answer != WRITTEN => match answer {
+                "silent" => {
+                    format!(
+                        "kube-proxy does not tell yet whether its rules are written, at {}",
+                        proxy.unwrap_or_default()
+                    )
+                }
+                _ => "kube-proxy has not written its rules yet".to_owned(),
+            },
+            (None, _) => return Ok(well.len()),
+        };
         if Instant::now() >= deadline {
             return Err(Failure::new(format!("{node} is not proved back: {why}")));
         }
@@ -273,8 +301,9 @@ mod tests {
 
     #[test]
     fn a_pod_serves_only_with_containers_that_run() {
-        let running = Running::parse("boot b2\nkernel 6.1.0\ncontainer c1\ncontainer c2\n");
+        let running = Running::parse("boot b2\nkernel 6.1.0\ncontainer c1\ncontainer c2\nproxy pending\n");
         assert_eq!((running.boot.as_str(), running.kernel.as_str()), ("b2", "6.1.0"));
+        assert_eq!(running.proxy.as_deref(), Some("pending"));
         let pod = |ids: &[&str]| Pod { containers: ids.iter().map(|id| (*id).to_owned()).collect(), ..Pod::default() };
         assert!(running.has(&pod(&["c1"])) && running.has(&pod(&["c2", "c1"])));
         assert!(!running.has(&pod(&["c1", "old"])) && !running.has(&pod(&[])));

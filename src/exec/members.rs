@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use kubewright_core::etcd::agreement::{Agreement, Contents};
-use kubewright_core::facts::etcd::{EtcdFacts, MemberId};
+use kubewright_core::facts::etcd::{EtcdFacts, Member, MemberId};
 use kubewright_core::plan::Step;
-use kubewright_core::quorum::{Change, Obstacle, Reason, Standing, View, decide};
+use kubewright_core::quorum::{Change, Obstacle, Reason, View, decide};
 use kubewright_core::spec::Host as HostSpec;
 use kubewright_manifests::layout::CRI_SOCKET;
 use tokio::time::Instant;
@@ -15,11 +15,7 @@ use super::hands::Hands;
 use super::{Failure, Telling, upkeep};
 use crate::etcd::contents;
 use crate::playbooks;
-use crate::ports::{EtcdApi, EtcdChange, EtcdError, EtcdFault, Script, quiet};
-
-/// etcd has no event for a learner that has caught up. A question costs it nothing, and a small cluster's learner needs
-/// about a second.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+use crate::ports::{ETCD_AGAIN, EtcdApi, EtcdChange, EtcdError, EtcdFault, Script, quiet};
 
 /// How long a learner may be without a sign of life before its own words are shown. It answered when it was started; a slow
 /// one answers all along and gets further.
@@ -87,7 +83,7 @@ pub async fn promote(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result
             telling(&format!("waiting: {why}"));
             told = why;
         }
-        tokio::time::sleep(ASK_AGAIN).await;
+        tokio::time::sleep(ETCD_AGAIN).await;
     }
 }
 
@@ -194,35 +190,30 @@ pub async fn set_aside(
         upkeep::step_down(etcd, &facts, member, telling).await?;
     }
     let script = Script::new("debian/set-etcd-aside.sh", playbooks::SET_ETCD_ASIDE)
+        .value("NODE_NAME", spec.name.as_str())
         .value("CRI_SOCKET", CRI_SOCKET)
         .value("OPERATION", hands.plan.operation.as_str());
     hands.unit(host.as_ref(), step, attempt, &script, telling).await
 }
 
-/// Proves that all members are well and hold the same; the step's deadline ends the waiting.
+/// Proves that all members but these are well and hold the same; the step's deadline ends the waiting.
 ///
 /// # Errors
 /// [`Failure`] that names whose contents differ.
-pub async fn prove(hands: &Hands, telling: Telling<'_>) -> Result<(), Failure> {
-    proved(hands.etcd().await?, telling).await
-}
-
-/// The same of any etcd.
-///
-/// # Errors
-/// As above.
-pub async fn proved(etcd: &dyn EtcdApi, telling: Telling<'_>) -> Result<(), Failure> {
+pub async fn prove(etcd: &dyn EtcdApi, not_waited_for: &[MemberId], telling: Telling<'_>) -> Result<(), Failure> {
     let mut told = String::new();
     loop {
         let facts = etcd.observe().await?;
-        let ill = ill(&facts);
-        let why = match (ill, contents::compare(etcd, &facts).await) {
+        let (left, counted): (Vec<&Member>, Vec<&Member>) =
+            facts.members.iter().partition(|member| not_waited_for.contains(&member.id));
+        let why = match (ill(&facts, &counted), contents::compare(etcd, &facts).await) {
             (Some(ill), _) => ill,
             (None, None) => "nobody tells a revision".to_owned(),
-            (None, Some(agreement)) => match differing(&facts, &agreement)? {
+            (None, Some(agreement)) => match differing(&counted, &agreement)? {
                 None => {
-                    let (members, revision) = (facts.members.len(), agreement.revision);
-                    telling(&format!("{members} members are well and hold the same at revision {revision}"));
+                    let (members, revision) = (counted.len(), agreement.revision);
+                    let left: String = left.iter().map(|member| format!("; {member} was not waited for")).collect();
+                    telling(&format!("{members} members are well and hold the same at revision {revision}{left}"));
                     return Ok(());
                 }
                 Some(why) => why,
@@ -232,20 +223,20 @@ pub async fn proved(etcd: &dyn EtcdApi, telling: Telling<'_>) -> Result<(), Fail
             telling(&format!("waiting: {why}"));
             told = why;
         }
-        tokio::time::sleep(ASK_AGAIN).await;
+        tokio::time::sleep(ETCD_AGAIN).await;
     }
 }
 
-/// How a member is that is not well.
-fn ill(facts: &EtcdFacts) -> Option<String> {
+/// How one of these members is that is not well.
+fn ill(facts: &EtcdFacts, counted: &[&Member]) -> Option<String> {
     let view = View::of(facts);
-    let standing = |id| view.standing(id).filter(|standing: &&Standing| !standing.is_well());
-    facts.members.iter().find_map(|member| Some(format!("{member} {}", standing(member.id)?)))
+    let mut ill = view.ill().filter(|(member, _)| counted.iter().any(|counted| counted.id == member.id));
+    ill.next().map(|(member, standing)| format!("{member} {standing}"))
 }
 
-/// Why it cannot be told yet whether all hold the same; an error where it can, and they do not.
-fn differing(facts: &EtcdFacts, agreement: &Agreement) -> Result<Option<String>, Failure> {
-    for member in &facts.members {
+/// Why it cannot be told yet whether these hold the same; an error where it can, and they do not.
+fn differing(counted: &[&Member], agreement: &Agreement) -> Result<Option<String>, Failure> {
+    for member in counted {
         match agreement.members.get(&member.id) {
             Some(Contents::Agree) => {}
             Some(Contents::Differ | Contents::Disputed) => {

@@ -1,6 +1,6 @@
 //! Runs a plan. [`driver`] decides nothing but what may begin now; [`hands`] does what a step says, one file per
-//! family of steps; [`lock`] makes sure that only one run writes, [`mirror`] that another machine can go on, and [`recover`] finds what there is to
-//! go on with.
+//! family of steps; [`lock`] makes sure that only one run writes, [`mirror`] that another machine can go on, [`session`] holds these together, and
+//! [`recover`] finds what there is to go on with.
 
 pub mod abandon;
 pub mod cancel;
@@ -18,8 +18,11 @@ mod prepare;
 mod reboot;
 pub mod recover;
 pub mod reset;
+pub mod schedule;
+pub mod session;
 mod settle;
 mod start;
+mod swap;
 pub mod upkeep;
 
 use async_trait::async_trait;
@@ -67,11 +70,11 @@ pub type Telling<'a> = &'a mut (dyn FnMut(&str) + Send);
 /// What the driver needs of the world: a question before, a question after a crash, and the deed.
 #[async_trait]
 pub trait Effects: Send + Sync {
-    /// Whether all guards hold, on fresh facts.
+    /// Whether all guards of a step hold, on fresh facts; `begun` where it was begun before.
     ///
     /// # Errors
     /// `Ok(Err(why))` for a guard that does not hold; [`Failure`] where the facts cannot be had.
-    async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure>;
+    async fn guards(&self, guards: &[Guard], begun: bool) -> Result<Result<(), String>, Failure>;
 
     /// Whether a step in doubt was done; `attempt` is the try in doubt. Changes nothing, but waits for what still runs.
     ///

@@ -1,6 +1,6 @@
 //! Packages, kernel settings, containerd, binaries and images of one host.
 
-use kubewright_core::plan::{ArtefactKind, Preparation, Step};
+use kubewright_core::plan::{Artefact, ArtefactKind, Preparation, Step};
 use kubewright_manifests::layout::{CRI_SOCKET, SYSCTL_FILE};
 
 use super::files::to_remote;
@@ -29,6 +29,22 @@ pub async fn perform(
     hands.unit(host.as_ref(), step, attempt, &script, telling).await
 }
 
+/// Brings programs and images of another version; what runs stays what it is.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn stage(
+    hands: &Hands,
+    step: &Step,
+    attempt: u32,
+    preparation: &Preparation,
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
+    let (host, _) = hands.host(step).await?;
+    let script = values(Script::new("debian/prepare.sh", playbooks::PREPARE), preparation).value("STAGE", "yes");
+    hands.unit(host.as_ref(), step, attempt, &script, telling).await
+}
+
 /// Whether it is all there.
 ///
 /// # Errors
@@ -51,21 +67,22 @@ pub async fn verdict(host: &dyn Host, script: &Script) -> Result<Verdict, Failur
     })
 }
 
+/// What is to be downloaded, as `artefacts.sh` reads it.
+pub(super) fn lines(artefacts: &[Artefact]) -> String {
+    let line = |artefact: &Artefact| {
+        let kind = match artefact.kind {
+            ArtefactKind::File => "file",
+            ArtefactKind::Tgz => "tgz",
+        };
+        let link = artefact.link.as_deref().unwrap_or("-");
+        let fields: [&str; 7] =
+            [&artefact.name, &artefact.url, &artefact.sha256, kind, &artefact.destination, &artefact.mode, link];
+        fields.into_iter().chain(artefact.members.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    };
+    artefacts.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn values(script: Script, preparation: &Preparation) -> Script {
-    let artefacts: Vec<String> = preparation
-        .artefacts
-        .iter()
-        .map(|artefact| {
-            let kind = match artefact.kind {
-                ArtefactKind::File => "file",
-                ArtefactKind::Tgz => "tgz",
-            };
-            let fields: [&str; 6] =
-                [&artefact.name, &artefact.url, &artefact.sha256, kind, &artefact.destination, &artefact.mode];
-            let fields: Vec<&str> = fields.into_iter().chain(artefact.members.iter().map(String::as_str)).collect();
-            fields.join(" ")
-        })
-        .collect();
     let images: Vec<String> = preparation
         .images
         .iter()
@@ -76,7 +93,7 @@ fn values(script: Script, preparation: &Preparation) -> Script {
         .value("MODULES", preparation.modules.join(" "))
         .value("SYSCTL_FILE", SYSCTL_FILE)
         .value("SWAP", if preparation.swap_off { "off" } else { "keep" })
-        .value("ARTEFACTS", artefacts.join("\n"))
+        .value("ARTEFACTS", lines(&preparation.artefacts))
         .value("IMAGES", images.join("\n"))
         .value("CRI_SOCKET", CRI_SOCKET)
 }

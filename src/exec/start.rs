@@ -19,9 +19,8 @@ pub(super) const TO_EXPLAIN: u32 = 20;
 /// [`Failure`].
 pub async fn control_plane(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
-    let script =
-        control_plane_values(Script::new("debian/start-control-plane.sh", playbooks::START_CONTROL_PLANE), hands, spec)
-            .value("API_DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
+    let script = serving(Script::new("debian/start-control-plane.sh", playbooks::START_CONTROL_PLANE), hands, spec)
+        .value("API_DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
     hands.unit(host.as_ref(), step, attempt, &script, telling).await
 }
 
@@ -30,17 +29,21 @@ pub async fn control_plane(hands: &Hands, step: &Step, attempt: u32, telling: Te
 /// # Errors
 /// [`Failure`] where the host cannot be asked.
 pub async fn probe_control_plane(hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
-    let script = control_plane_values(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec)
-        .value("STEP", "control-plane");
+    let script =
+        serving(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec).value("STEP", "control-plane");
     verdict(host, &script).await.map(start_again)
 }
 
-fn control_plane_values(script: Script, hands: &Hands, spec: &HostSpec) -> Script {
+/// What a script has to know of a host whose control plane or kubelet is to serve (`serve.sh`).
+pub(super) fn serving(script: Script, hands: &Hands, spec: &HostSpec) -> Script {
+    let yes_or_no = |yes: bool| if yes { "yes" } else { "no" };
     script
-        .value("API_PORT", endpoint::api_port(&hands.plan.spec).to_string())
         .value("NODE_NAME", spec.name.as_str())
         .value("ADVERTISE_ADDRESS", spec.private_address.to_string())
-        .value("ETCD", if spec.is(Role::Etcd) { "yes" } else { "no" })
+        .value("API_PORT", endpoint::api_port(&hands.plan.spec).to_string())
+        .value("CONTROL_PLANE", yes_or_no(spec.is(Role::ControlPlane)))
+        .value("ETCD", yes_or_no(spec.is(Role::Etcd)))
+        .value("NODE_LOCAL", yes_or_no(hands.plan.spec.endpoint.mode == EndpointMode::NodeLocal))
 }
 
 /// Starts the etcd of a host that was added as a member.
@@ -73,7 +76,7 @@ pub async fn probe_etcd_member(host: &dyn Host, spec: &HostSpec) -> Result<Verdi
 /// [`Failure`].
 pub async fn worker(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
-    let script = worker_values(Script::new("debian/start-worker.sh", playbooks::START_WORKER), hands, spec)
+    let script = serving(Script::new("debian/start-worker.sh", playbooks::START_WORKER), hands, spec)
         .value("DEADLINE_SECONDS", step.deadline_seconds.saturating_sub(TO_EXPLAIN).to_string());
     hands.unit(host.as_ref(), step, attempt, &script, telling).await
 }
@@ -83,16 +86,8 @@ pub async fn worker(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'
 /// # Errors
 /// [`Failure`] where the host cannot be asked.
 pub async fn probe_worker(hands: &Hands, host: &dyn Host, spec: &HostSpec) -> Result<Verdict, Failure> {
-    let script = worker_values(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec).value("STEP", "worker");
+    let script = serving(Script::new("debian/verify.sh", playbooks::VERIFY), hands, spec).value("STEP", "worker");
     verdict(host, &script).await.map(start_again)
-}
-
-fn worker_values(script: Script, hands: &Hands, spec: &HostSpec) -> Script {
-    let node_local = hands.plan.spec.endpoint.mode == EndpointMode::NodeLocal;
-    script
-        .value("NODE_NAME", spec.name.as_str())
-        .value("NODE_LOCAL", if node_local { "yes" } else { "no" })
-        .value("API_PORT", endpoint::api_port(&hands.plan.spec).to_string())
 }
 
 /// Starting a kubelet that may run already changes nothing about it, so an answer that nobody gives (a component still

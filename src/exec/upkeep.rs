@@ -1,7 +1,5 @@
 //! Work on etcd that changes none of its members. Whether etcd bears it, `core::quorum` says, as each step's guard.
 
-use std::time::Duration;
-
 use kubewright_core::facts::etcd::{EtcdFacts, MemberId, Sight};
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::Step;
@@ -12,10 +10,7 @@ use super::hands::Hands;
 use super::start::TO_EXPLAIN;
 use super::{Failure, Telling};
 use crate::playbooks;
-use crate::ports::{EtcdApi, EtcdChange, EtcdFault, Script};
-
-/// etcd has no event for a member that has caught up after it answered nobody. A question costs it nothing.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+use crate::ports::{ETCD_AGAIN, EtcdApi, EtcdChange, EtcdFault, Script};
 
 /// Lets the host's member lead.
 ///
@@ -35,7 +30,11 @@ pub async fn lead(etcd: &dyn EtcdApi, host: &HostName, telling: Telling<'_>) -> 
 /// # Errors
 /// [`Failure`]; it may be done again.
 pub async fn defragment(etcd: &dyn EtcdApi, host: &HostName, telling: Telling<'_>) -> Result<(), Failure> {
-    let facts = etcd.observe().await?;
+    let facts = match etcd.observe().await {
+        // Where it is the only one, an earlier try of ours may be at it still: the guard has seen to it that nobody else is why.
+        Err(error) if matches!(error.fault, EtcdFault::Connection(_)) => until_well(etcd, host, telling).await?,
+        observed => observed?,
+    };
     let member = member_on(&facts, host)?;
     step_down(etcd, &facts, member, telling).await?;
     let before = size(&facts, member);
@@ -54,9 +53,16 @@ pub async fn defragment(etcd: &dyn EtcdApi, host: &HostName, telling: Telling<'_
 pub async fn restart(hands: &Hands, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
     let etcd = hands.etcd().await?;
-    let facts = etcd.observe().await?;
-    let member = member_on(&facts, &spec.name)?;
-    step_down(etcd, &facts, member, telling).await?;
+    match etcd.observe().await {
+        Ok(facts) => {
+            step_down(etcd, &facts, member_on(&facts, &spec.name)?, telling).await?;
+        }
+        // Where it is the only one, nobody is there to ask since an earlier try ended it.
+        Err(error) if attempt > 1 && matches!(error.fault, EtcdFault::Connection(_)) => {
+            telling("it is away since before")
+        }
+        Err(error) => return Err(error.into()),
+    }
     let script = Script::new("debian/restart-etcd.sh", playbooks::RESTART_ETCD)
         .value("NODE_NAME", spec.name.as_str())
         .value("ADVERTISE_ADDRESS", spec.private_address.to_string())
@@ -111,7 +117,7 @@ pub async fn until_well(etcd: &dyn EtcdApi, host: &HostName, telling: Telling<'_
             telling(&why);
             told = why;
         }
-        tokio::time::sleep(ASK_AGAIN).await;
+        tokio::time::sleep(ETCD_AGAIN).await;
     }
 }
 
@@ -127,12 +133,12 @@ pub async fn compact(etcd: &dyn EtcdApi, revision: i64, telling: Telling<'_>) ->
     Ok(())
 }
 
-/// Takes every alarm back.
+/// Takes every alarm back, or those about one member.
 ///
 /// # Errors
 /// [`Failure`]; doing it again finds none.
-pub async fn disarm(etcd: &dyn EtcdApi, telling: Telling<'_>) -> Result<(), Failure> {
-    let alarms = etcd.disarm().await?;
+pub async fn disarm(etcd: &dyn EtcdApi, of: Option<MemberId>, telling: Telling<'_>) -> Result<(), Failure> {
+    let alarms = etcd.disarm(of).await?;
     let kinds: Vec<String> = alarms.iter().map(|alarm| alarm.kind.to_string()).collect();
     telling(&if kinds.is_empty() { "none was raised".to_owned() } else { format!("taken back: {}", kinds.join(", ")) });
     Ok(())

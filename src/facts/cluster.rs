@@ -65,6 +65,11 @@ async fn ask(spec: &Spec, hosts: Arc<dyn Hosts>, control_planes: &[HostName]) ->
     let admin = found.ok_or_else(|| format!("no control plane has {}", authority::ADMIN_CONF))?;
     let credentials = Credentials::from_kubeconfig(admin.expose_secret()).map_err(|error| error.to_string())?;
     let api = ClusterApi::over_ssh(spec, hosts, &credentials).map_err(|error| error.to_string())?;
-    let nodes = api.patience(PATIENCE).nodes().await.map_err(|error| error.to_string())?;
-    Ok(ClusterFacts { nodes })
+    let api = api.patience(PATIENCE);
+    let (nodes, running) = tokio::join!(api.nodes(), api.running());
+    let running = match running {
+        Ok(value) => Fact::Known { value, at: Timestamp::now() },
+        Err(error) => Fact::unreadable(error.to_string()),
+    };
+    Ok(ClusterFacts { nodes: nodes.map_err(|error| error.to_string())?, running })
 }

@@ -1,6 +1,9 @@
-//! Gathers facts from hosts: one script, one round trip, all hosts at once.
+//! Gathers facts: from hosts by one script in one round trip, all hosts at once; from the cluster through its API.
 
+pub mod certificates;
 mod cluster;
+pub mod nodes;
+pub mod upgrade;
 
 use futures::future::join_all;
 use jiff::Timestamp;

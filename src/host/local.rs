@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use tokio::process::Command;
 
 use super::framing;
+use super::here::Direct;
 use super::shell::{self, Ending, Exit, Login, Pipes};
 use crate::ports::{Host, HostError, Lines, Output, Script, Tunnel};
 
@@ -80,14 +81,5 @@ impl Host for LocalHost {
 
     async fn forward(&self, target: SocketAddr) -> Result<Box<dyn Tunnel>, HostError> {
         Ok(Box::new(Direct(target)))
-    }
-}
-
-/// No tunnel is needed to where we are.
-struct Direct(SocketAddr);
-
-impl Tunnel for Direct {
-    fn local(&self) -> SocketAddr {
-        self.0
     }
 }

@@ -6,6 +6,7 @@ pub mod fake;
 pub mod fence;
 pub mod files;
 pub mod framing;
+pub mod here;
 pub mod local;
 pub mod mirror;
 mod shell;

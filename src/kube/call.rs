@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WARNING};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use kube::core::Status;
 use kubewright_core::ids::HostName;
@@ -87,18 +87,21 @@ impl ClusterApi {
         .await
     }
 
-    /// Carries out a call once; an answer of any status is an answer.
-    pub(super) async fn attempt(&self, call: &Call) -> Result<Answer, KubeError> {
-        let mut request =
-            Request::builder().method(call.method.clone()).uri(&call.path).header(ACCEPT, "application/json");
+    /// Sends a call once, for an answer in this form; as far as its head.
+    pub(super) async fn send(&self, call: &Call, accept: &str) -> Result<Response<Body>, KubeError> {
+        let mut request = Request::builder().method(call.method.clone()).uri(&call.path).header(ACCEPT, accept);
         if let Some(content_type) = call.content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }
         let request = request
             .body(Body::from(call.body.clone()))
             .map_err(|error| KubeError::new(Fault::Invalid, &call.doing, error.to_string()))?;
-        let response = self.client.send(request).await.map_err(|error| from_client(&call.doing, error))?;
+        self.client.send(request).await.map_err(|error| from_client(&call.doing, error))
+    }
 
+    /// Carries out a call once; an answer of any status is an answer.
+    pub(super) async fn attempt(&self, call: &Call) -> Result<Answer, KubeError> {
+        let response = self.send(call, "application/json").await?;
         let control_plane = response.extensions().get::<AnsweredBy>().map(|AnsweredBy(host)| host.clone());
         let status = response.status();
         let warnings =

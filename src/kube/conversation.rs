@@ -1,6 +1,6 @@
 //! Scripted conversations with an API server: what we ask in which order, and what we make of the answers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use kubewright_certs::issue::{Authority, LeafRequest};
 use kubewright_certs::key::KeyAlgorithm;
 use kubewright_certs::names::AltNames;
 use kubewright_certs::profile::{Subject, TlsUsage, Window};
+use kubewright_core::drain::{Used, World};
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
 use kubewright_core::marks::NodeMarks;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tower::{BoxError, service_fn};
 
 use super::{ClusterApi, Credentials, Way, apply_all, lease};
+use crate::facts::nodes::survey;
 use crate::ports::{ConnectionFault, Fault, KubeApi, ObjectRef, Patched};
 
 /// One request we expect, as `METHOD path?query` up to where the script ends, and what the server does.
@@ -401,4 +403,98 @@ async fn control_planes_that_refuse_and_that_stay_silent_are_told_apart() {
     let alone = api.only(&HostName::new("cp2")).unwrap();
     assert_eq!(alone.version().await.unwrap_err().fault, Fault::Connection(ConnectionFault::Timeout));
     assert!(api.only(&HostName::new("cp3")).is_none());
+}
+
+/// Asks what runs on all nodes, for a drain's forecast.
+async fn surveyed(exchanges: impl IntoIterator<Item = Exchange>) -> (Result<i64, String>, Script) {
+    let (api, script) = server(exchanges);
+    let mut seen = World::new("w1", Timestamp::UNIX_EPOCH);
+    survey(&api, [&mut seen]).await;
+    let counted = |used: &Used| used.all().get("pods") / 1000;
+    let found = seen.occupancy.unwrap().map(|occupancy| occupancy.used.values().map(counted).sum());
+    (found, script)
+}
+
+const PODS: &str =
+    "GET /api/v1/pods?fieldSelector=spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed&limit=500&continue=";
+const MORE: &str =
+    "GET /api/v1/pods?fieldSelector=spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed&limit=500&continue=x";
+
+#[tokio::test]
+async fn a_list_that_is_too_old_to_go_on_with_is_begun_anew_once() {
+    let page = |next: &str| {
+        let pod =
+            json!({ "metadata": { "name": "a", "namespace": "b" }, "spec": { "nodeName": "w2", "containers": [] } });
+        Answer::Json(200, json!({ "metadata": { "continue": next }, "items": [pod] }))
+    };
+    let gone = || refuses(410, "The provided continue parameter is too old");
+    let (found, script) =
+        surveyed([asks(PODS, page("x")), asks(MORE, gone()), asks(PODS, page("x")), asks(MORE, page(""))]).await;
+    assert_eq!(found, Ok(2), "what was read before is not counted twice");
+    script.is_over();
+    let (found, script) =
+        surveyed([asks(PODS, page("x")), asks(MORE, gone()), asks(PODS, page("x")), asks(MORE, gone())]).await;
+    assert_eq!(found, Err("list Pods: The provided continue parameter is too old".to_owned()));
+    script.is_over();
+}
+
+#[tokio::test]
+async fn what_may_not_be_listed_is_unknown_and_nothing_else_fails_by_it() {
+    let (found, script) = surveyed([asks(PODS, refuses(403, "pods is forbidden"))]).await;
+    assert_eq!(found, Err("list Pods: pods is forbidden".to_owned()));
+    script.is_over();
+}
+
+const METRICS: &str = "# TYPE apiserver_request_total counter\n\
+    apiserver_request_total{verb=\"GET\"} 3\n\
+    # TYPE apiserver_requested_deprecated_apis gauge\n\
+    apiserver_requested_deprecated_apis{group=\"a.b\",removed_release=\"1.38\",resource=\"cs\",subresource=\"\",version=\"v1beta1\"} 1\n\
+    apiserver_requested_deprecated_apis{group=\"\",removed_release=\"\",resource=\"endpoints\",subresource=\"\",version=\"v1\"} 1\n\
+    # TYPE apiserver_response_sizes histogram\n\
+    apiserver_requested_deprecated_apis{group=\"z\",removed_release=\"1.38\",resource=\"z\",subresource=\"\",version=\"v1\"} 1\n";
+
+#[tokio::test]
+async fn apis_that_go_come_from_metrics_and_their_writers_from_managed_fields() {
+    let field =
+        |manager: &str, version: &str, time: &str| json!({ "manager": manager, "apiVersion": version, "time": time });
+    let list = json!({ "items": [
+        { "metadata": { "managedFields": [
+            field("old-agent", "a.b/v1beta1", "2026-11-20T20:00:00Z"), field("new-agent", "a.b/v1", "2026-11-20T22:00:00Z"),
+        ] } },
+        { "metadata": { "managedFields": [field("old-agent", "a.b/v1beta1", "2026-11-20T21:00:00Z")] } },
+        { "metadata": {} },
+    ] });
+    let (api, script) = server([
+        asks("GET /metrics", Answer::Text(200, METRICS)),
+        asks("GET /apis/a.b", Answer::Json(200, json!({ "preferredVersion": { "version": "v1" } }))),
+        asks("GET /apis/a.b/v1/cs?limit=500", refuses(404, "the server could not find the requested resource")),
+        asks("GET /apis/a.b/v1beta1/cs?limit=500", Answer::Json(200, list)),
+    ]);
+    let found = api.apis_in_use().await;
+    let told: Vec<String> = found.deprecated.keys().cloned().map(String::from).collect();
+    assert_eq!(told, ["1.38 a.b/v1beta1/cs"], "no end is announced of the one, and the other comes after its place");
+    let used = found.deprecated.values().next().unwrap();
+    let last: Timestamp = "2026-11-20T21:00:00Z".parse().unwrap();
+    assert_eq!(used.writers, BTreeMap::from([("old-agent".to_owned(), Some(last))]));
+    script.is_over();
+}
+
+#[tokio::test]
+async fn whoever_may_not_read_metrics_or_objects_is_told_so() {
+    let (api, script) = server([asks("GET /metrics", refuses(403, "user \"ann\" cannot get path \"/metrics\""))]);
+    let found = api.apis_in_use().await;
+    assert_eq!(
+        found.untold.values().collect::<Vec<_>>(),
+        ["ask for metrics: user \"ann\" cannot get path \"/metrics\""]
+    );
+    script.is_over();
+    let (api, script) = server([
+        asks("GET /metrics", Answer::Text(200, METRICS)),
+        asks("GET /apis/a.b", Answer::Json(200, json!({ "preferredVersion": { "version": "v1" } }))),
+        asks("GET /apis/a.b/v1/cs?limit=500", refuses(403, "no")),
+    ]);
+    let found = api.apis_in_use().await;
+    let used = found.deprecated.values().next().unwrap();
+    assert_eq!(used.unseen.as_deref(), Some("list cs in v1: no"));
+    script.is_over();
 }

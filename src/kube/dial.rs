@@ -131,6 +131,11 @@ impl Dialer {
         Some(Self { endpoints: vec![Arc::clone(endpoint)], order: Mutex::new(vec![0]) })
     }
 
+    /// The control planes that it has.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.endpoints.iter().map(|endpoint| &endpoint.route.host)
+    }
+
     /// Sends a request to the first control plane that a connection can be made to.
     ///
     /// # Errors

@@ -135,12 +135,22 @@ fn fault_of(code: u16, said: &str) -> Fault {
         403 => Fault::Forbidden,
         404 => Fault::NotFound,
         409 => Fault::Conflict,
+        410 => Fault::Expired,
         400 | 405 | 406 | 413 | 415 | 422 => Fault::Invalid,
         429 | 503 | 504 => Fault::Busy,
-        // While etcd elects or cannot be reached, the API server passes on its words as an internal error.
-        500 if said.contains("etcdserver:") || said.contains("code = Unavailable") => Fault::Busy,
+        500 if is_of_etcd(said) => Fault::Busy,
         _ => Fault::Server,
     }
+}
+
+/// Whether an internal error is etcd's: it elects, or cannot be reached. Its own sentences name it wherever they are quoted. That it cannot
+/// be reached the client of etcd says in words that any gRPC client has; the API server passes these on as they are
+/// (`convertStorageErrorOrNot` in apiserver's responsewriters/status.go) or, from an admission plugin that read something, behind its own
+/// first words (`NewInternalError`). What a KMS plugin or a webhook says stands behind what was asked of it (`failed to decrypt DEK,
+/// error: …` in kmsv2/envelope.go, `failed calling webhook …` in webhook/errors.go): that may last.
+fn is_of_etcd(said: &str) -> bool {
+    let own = said.strip_prefix("Internal error occurred: ").unwrap_or(said);
+    said.contains("etcdserver: ") || own.starts_with("rpc error: code = Unavailable ")
 }
 
 /// Whether the same call may succeed a little later with nobody doing anything about it.
@@ -220,9 +230,34 @@ mod tests {
         assert_eq!(sort(403, "no"), Fault::Forbidden);
         assert_eq!(sort(404, "not found"), Fault::NotFound);
         assert_eq!(sort(409, "changed"), Fault::Conflict);
+        assert_eq!(sort(410, "too old"), Fault::Expired);
         assert_eq!(sort(422, "invalid"), Fault::Invalid);
         assert_eq!(sort(429, "too many"), Fault::Busy);
-        assert_eq!(sort(500, "etcdserver: leader changed"), Fault::Busy);
         assert_eq!(sort(500, "boom"), Fault::Server);
+    }
+
+    #[test]
+    fn the_words_of_etcd_are_told_from_those_of_plugins_and_webhooks() {
+        let sort = |said: &str| from_status("x", 500, &Status::failure(said, "")).fault;
+        let unavailable = "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial \
+                           tcp 127.0.0.1:2379: connect: connection refused\"";
+        let allocator = "failed to allocate an address: etcdserver: request timed out";
+        for said in ["etcdserver: leader changed", allocator, unavailable] {
+            assert_eq!(sort(said), Fault::Busy, "{said}");
+            assert_eq!(sort(&format!("Internal error occurred: {said}")), Fault::Busy, "{said}");
+        }
+        let kms = "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix \
+                   /var/run/kms.sock: connect: connection refused\"";
+        let others = [
+            format!(
+                "Internal error occurred: unable to transform key \"/registry/secrets/a/b\": failed to decrypt DEK, error: {kms}"
+            ),
+            format!("Internal error occurred: failed to encrypt DEK, error: {kms}"),
+            format!("Internal error occurred: failed calling webhook \"a.b.c\": failed to call webhook: {unavailable}"),
+            format!("conversion webhook for a.b/v1, Kind=C failed: {unavailable}"),
+        ];
+        for said in others {
+            assert_eq!(sort(&said), Fault::Server, "{said}");
+        }
     }
 }

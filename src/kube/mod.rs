@@ -9,6 +9,7 @@ mod call;
 #[cfg(test)]
 mod conversation;
 mod cordon;
+mod deprecated;
 mod dial;
 mod evict;
 mod fault;
@@ -20,6 +21,7 @@ mod observe;
 mod ready;
 mod resource;
 mod room;
+mod running;
 mod service;
 mod watch;
 mod workload;
@@ -34,7 +36,7 @@ use futures::stream::BoxStream;
 use kube::Client;
 use kube::client::Body;
 use kubewright_core::drain::{Apart, Name, News, Occupancy, Outcome, Permission, View};
-use kubewright_core::facts::NodeFacts;
+use kubewright_core::facts::{NodeFacts, Running};
 use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::marks::NodeMarks;
@@ -149,6 +151,10 @@ impl KubeApi for ClusterApi {
 
     async fn nodes(&self) -> Result<BTreeMap<HostName, NodeFacts>, KubeError> {
         node::list(self).await
+    }
+
+    async fn running(&self) -> Result<Running, KubeError> {
+        running::running(self).await
     }
 
     async fn delete(&self, object: &ObjectRef) -> Result<bool, KubeError> {

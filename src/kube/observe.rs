@@ -1,6 +1,6 @@
 //! From Kubernetes' objects to what [`kubewright_core::health`] judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -26,7 +26,11 @@ pub(super) fn node_state(node: &Node) -> NodeState {
         None => Some("its kubelet has not reported yet".to_owned()),
     };
     let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
-    NodeState { not_ready, boot_id: info.map(|info| info.boot_id.clone()).unwrap_or_default() }
+    NodeState {
+        not_ready,
+        boot_id: info.map(|info| info.boot_id.clone()).unwrap_or_default(),
+        kubelet: info.map(|info| info.kubelet_version.clone()).unwrap_or_default(),
+    }
 }
 
 /// Where a pod runs, whether it is Ready and if not, why.
@@ -40,8 +44,15 @@ pub(super) fn pod_state(pod: &Pod) -> PodState {
         claims: claims(pod),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         labels: pod.metadata.labels.clone().unwrap_or_default(),
+        images: images(pod),
         not_ready: pod_complaint(pod),
     }
+}
+
+/// Images that a pod's containers are to have.
+fn images(pod: &Pod) -> BTreeSet<String> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.filter_map(|container| container.image.clone()).collect()
 }
 
 /// Claims of a pod's volumes: those it names, and those made for it alone, which are called after it.

@@ -10,7 +10,7 @@ use kubewright_core::drain::{Amounts, Apart, Neighbour, Occupancy, Unjudged};
 use super::ClusterApi;
 use super::call::Call;
 use super::workload::selector;
-use crate::ports::KubeError;
+use crate::ports::{Fault, KubeError};
 
 /// Pods of one page: kubectl's and client-go's size. A page is 2.5 MB of usual pods.
 const PAGE: usize = 500;
@@ -90,8 +90,16 @@ pub(super) fn unjudged(spec: &PodSpec) -> BTreeSet<Unjudged> {
     kinds.into_iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| kind).collect()
 }
 
-/// What all pods that are bound and not finished ask for; read page by page, so that many take no memory.
+/// What all pods that are bound and not finished ask for; read page by page, so that many take no memory. A list whose next page is
+/// gone (410: it took five minutes, or etcd was compacted meanwhile) is begun anew, once: a second time it would take as long again.
 pub(super) async fn occupancy(api: &ClusterApi, kept_apart: &BTreeSet<Apart>) -> Result<Occupancy, KubeError> {
+    match listed(api, kept_apart).await {
+        Err(error) if error.fault == Fault::Expired => listed(api, kept_apart).await,
+        other => other,
+    }
+}
+
+async fn listed(api: &ClusterApi, kept_apart: &BTreeSet<Apart>) -> Result<Occupancy, KubeError> {
     let query = "fieldSelector=spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
     let mut found = Occupancy::default();
     let mut next = String::new();
@@ -113,8 +121,8 @@ fn enter(found: &mut Occupancy, pod: Pod, kept_apart: &BTreeSet<Apart>) {
     let (Some(spec), namespace) = (pod.spec, pod.metadata.namespace.unwrap_or_default()) else { return };
     let Some(node) = spec.node_name.clone() else { return };
     let labels = pod.metadata.labels.unwrap_or_default();
-    let apart = apart(&spec, &namespace);
-    found.enter(Neighbour { namespace, node, labels, apart }, &requests(&spec), kept_apart);
+    let (apart, priority) = (apart(&spec, &namespace), spec.priority.unwrap_or(0));
+    found.enter(Neighbour { namespace, node, labels, apart, priority }, &requests(&spec), kept_apart);
 }
 
 #[cfg(test)]

@@ -166,7 +166,10 @@ fn sources(condition: &Condition) -> BTreeSet<Source> {
 
 fn collect_sources(condition: &Condition, sources: &mut BTreeSet<Source>) {
     match condition {
-        Condition::NodeExists { .. } | Condition::NodesReady { .. } | Condition::NodeBooted { .. } => {
+        Condition::NodeExists { .. }
+        | Condition::NodesReady { .. }
+        | Condition::NodeBooted { .. }
+        | Condition::NodeRuns { .. } => {
             sources.insert(Source::Nodes);
         }
         Condition::VolumesDetached { node } => {
@@ -184,7 +187,7 @@ fn collect_sources(condition: &Condition, sources: &mut BTreeSet<Source>) {
                 _ => Source::ReplicaSets(workload.namespace.clone()),
             }));
         }
-        Condition::StaticPodsReady { .. } => {
+        Condition::StaticPodsReady { .. } | Condition::StaticPodsRun { .. } => {
             sources.insert(Source::ControlPlanePods);
         }
         Condition::DeploymentAvailable { namespace, name } => {
@@ -430,7 +433,7 @@ mod tests {
     #[test]
     fn a_new_list_forgets_what_is_not_in_it() {
         let mut seen = Observation::default();
-        let node = |name: &str| Item::Node(name.to_owned(), NodeState { not_ready: None, boot_id: String::new() });
+        let node = |name: &str| Item::Node(name.to_owned(), NodeState::default());
         take(&mut seen, &Source::Nodes, News::All(vec![node("a"), node("b")]));
         take(&mut seen, &Source::Nodes, News::Gone(node("a")));
         take(&mut seen, &Source::Nodes, News::Changed(node("c")));

@@ -85,6 +85,7 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
         mirror: metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR)),
         empty_dirs: empty_dirs(&spec),
         priority: spec.priority.unwrap_or(0),
+        preempts: spec.preemption_policy.as_deref() != Some("Never"),
         tolerations: spec.tolerations.iter().flatten().map(toleration).collect(),
         node_labels: spec.node_selector.clone().unwrap_or_default(),
         node_terms: node_terms(&spec),

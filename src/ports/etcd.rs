@@ -1,12 +1,18 @@
 //! What the rest of the program asks of an etcd cluster, in plain data: no type of the client crate shows here.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kubewright_core::facts::etcd::{Alarm, ClusterId, ContentHash, EtcdFacts, Listing, Member, MemberId};
 use kubewright_core::ids::HostName;
 
 use super::ConnectionFault;
+
+/// How long after another etcd is asked again for what it has no event for: a learner or a member that has caught up, a member that has
+/// come as far as a revision, a change that it would agree to now. A follower applies what the leader has within a second, and a question
+/// costs etcd nothing.
+pub const ETCD_AGAIN: Duration = Duration::from_secs(1);
 
 /// An etcd cluster, each of its members at its own endpoint.
 ///
@@ -74,11 +80,11 @@ pub trait EtcdApi: Send + Sync {
     /// [`EtcdError`].
     async fn compact(&self, revision: i64) -> Result<EtcdChange, EtcdError>;
 
-    /// Takes back every alarm that is raised; tells which.
+    /// Takes back every alarm that is raised, or those about one member, which need not be one any more; tells which.
     ///
     /// # Errors
     /// [`EtcdError`].
-    async fn disarm(&self) -> Result<Vec<Alarm>, EtcdError>;
+    async fn disarm(&self, of: Option<MemberId>) -> Result<Vec<Alarm>, EtcdError>;
 
     /// Begins to receive a snapshot of the member on this host. Reads only; works without a majority.
     ///

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kubewright_core::facts::NodeFacts;
+use kubewright_core::facts::{NodeFacts, Running};
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
 use kubewright_core::marks::NodeMarks;
@@ -59,6 +59,12 @@ pub trait KubeApi: Workloads + Send + Sync {
     /// # Errors
     /// [`KubeError`].
     async fn nodes(&self) -> Result<BTreeMap<HostName, NodeFacts>, KubeError>;
+
+    /// Versions of what the control planes and kube-proxy run. Two round trips side by side.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    async fn running(&self) -> Result<Running, KubeError>;
 
     /// Deletes one object; false where there was none.
     ///
@@ -172,6 +178,8 @@ pub enum Fault {
     NotFound,
     /// Somebody else changed it, or made it, before us.
     Conflict,
+    /// What it was to go on from is forgotten: the rest of a list, the past of a watch.
+    Expired,
     /// It cannot be as we described it.
     Invalid,
     /// The API server is overloaded, starting or stopping, or has no etcd; tried again for as long as we had patience.

@@ -1,11 +1,13 @@
 //! etcd at a glance: what may be lost, the members, what is wrong, what to do.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kubewright_core::etcd::agreement::Contents;
-use kubewright_core::etcd::status::{EtcdStatus, MemberStatus};
+use kubewright_core::etcd::status::{CopiesSeen, EtcdStatus, MemberStatus};
 use kubewright_core::facts::etcd::Listing;
 
-use super::quantity::{bytes, grouped};
+use super::quantity::{bytes, grouped, took};
 use super::table::Table;
 use super::text::{clean, pad, wrap};
 use super::{Paint, plan};
@@ -42,6 +44,9 @@ pub fn status(status: &EtcdStatus, now: Timestamp, paint: Paint) -> String {
             if status.contents_proved { "a majority holds the same" } else { "no majority is known to hold the same" };
         fact("contents", &format!("compared at revision {}: {proved}", grouped(revision.unsigned_abs())));
     }
+    if let Some(copies) = &status.copies {
+        fact("copies", &kept(copies, now));
+    }
     if let Some(command) = &status.next.command {
         fact("next", command);
         fact("", &status.next.why);
@@ -49,6 +54,23 @@ pub fn status(status: &EtcdStatus, now: Timestamp, paint: Paint) -> String {
         fact("next", &status.next.why);
     }
     text
+}
+
+/// When the last copy was taken that can be relied on.
+fn kept(copies: &CopiesSeen, now: Timestamp) -> String {
+    let ago = |taken: Timestamp| took(Duration::try_from(now.duration_since(taken)).unwrap_or_default());
+    let store = &copies.store;
+    match (&copies.unreadable, copies.last_verified, copies.last) {
+        (Some(why), ..) => format!("unknown: {store}: {why}"),
+        (None, Some(verified), Some(last)) if last > verified => format!(
+            "the last proved one was taken {} ago; the last of all {} ago, and nobody could attest it ({store})",
+            ago(verified),
+            ago(last)
+        ),
+        (None, Some(verified), _) => format!("the last was taken {} ago and is proved ({store})", ago(verified)),
+        (None, None, Some(last)) => format!("none is proved; the last was taken {} ago ({store})", ago(last)),
+        (None, None, None) => format!("none in {store}: kubewright etcd snapshot"),
+    }
 }
 
 /// What may be lost, in one sentence.

@@ -2,14 +2,14 @@
 //! next command, where to read more. In that order, always.
 
 use kubewright_core::ids::HostName;
+use kubewright_core::progress::FORMAT;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::text::{clean, clean_lines, pad};
 use super::{Paint, likely, plan};
 use crate::error::{Error, ErrorKind, Parts};
 
-/// Version of the error object of `--output json`.
-const FORMAT: u32 = 1;
 /// Width of the labels on the left.
 const LABEL: usize = 11;
 
@@ -96,10 +96,15 @@ fn section(text: &mut String, label: &str, sentences: &[String], paint: Paint) {
 }
 
 /// The error for machines: the last line of `--output json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Line {
+    /// Format of what is written for machines.
+    #[schemars(extend("const" = FORMAT))]
     v: u32,
+    /// `error`.
+    #[schemars(extend("const" = "error"))]
     event: &'static str,
+    /// The process's exit code.
     exit: u8,
     #[serde(flatten)]
     parts: Parts,

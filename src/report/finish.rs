@@ -58,12 +58,13 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
         Intent::Reset { .. } => &[&show],
         Intent::Cordon { .. } => &[&drain, &uncordon],
         Intent::Drain { .. } => &[&uncordon, &show],
-        Intent::Maintain { .. } => &["kubewright status", &show],
+        Intent::Maintain { .. } | Intent::Upgrade { .. } => &["kubewright status", &show],
         Intent::Uncordon { .. } => &["kubewright status"],
         Intent::RemoveNode { .. } => {
             &["take it out of the spec, or the next apply brings it back", "kubewright status"]
         }
         Intent::MaintainEtcd { .. } => &["kubewright etcd status"],
+        Intent::ScheduleCopies { .. } => &["kubewright etcd schedule", "kubewright etcd copies"],
         Intent::ChangeEtcd { .. } => match &member_back {
             Some(add) => &["kubewright etcd status", add],
             None => &["kubewright etcd status", &show],

@@ -1,4 +1,5 @@
-//! Everything people and machines are shown. The only module that writes to the terminal; it decides nothing but how
+//! Everything people and machines are shown. The only module that writes to the terminal,
+//! but for questions ([`crate::ui`]); it decides nothing but how
 //! things look, and all that it shows is made from [`kubewright_core::summary`], events and errors.
 
 pub mod diagnostics;
@@ -100,6 +101,11 @@ pub fn print(text: &str) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// A line, cut to so many columns.
+pub fn fitted(text: &str, columns: usize) -> String {
+    text::fit(text, columns)
 }
 
 /// Lines of a host, made safe to be shown.

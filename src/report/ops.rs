@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kubewright_core::ids::OperationId;
-use kubewright_core::journal::StepState;
+use kubewright_core::journal::{Event, Record, StepState};
 use kubewright_core::summary::{CellState, ClusterStatus, MemberLine, NodeLine, Run, Standing, headline, short};
 use serde_json::{Value, json};
 
@@ -172,6 +172,27 @@ fn rest(run: &Run, standing: &Standing, paint: Paint) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
+/// Lines of a journal, with the times of their events.
+pub fn records(records: &[Record]) -> String {
+    records.iter().map(|record| format!("  {}  {}\n", record.at.strftime("%H:%M:%S"), event(&record.event))).collect()
+}
+
+fn event(event: &Event) -> String {
+    match event {
+        Event::Accepted { by, .. } => format!("accepted by {}", clean(by)),
+        Event::TakenUp { by, .. } => format!("taken up by {}", clean(by)),
+        Event::StepStarted { step, attempt: 1 } => format!("{step} begins"),
+        Event::StepStarted { step, attempt } => format!("{step} begins, try {attempt}"),
+        Event::StepSucceeded { step, .. } => format!("{step} is done"),
+        Event::StepFoundDone { step } => format!("{step} was done already"),
+        Event::StepFailed { step, error, .. } => format!("{step} failed: {}", first_line(error)),
+        Event::GuardFailed { step, why } => format!("{step} was not begun: {}", first_line(why)),
+        Event::Paused { why } => format!("paused: {}", clean(why)),
+        Event::Finished => "finished".to_owned(),
+        Event::Abandoned { by } => format!("given up by {}", clean(by)),
+    }
+}
+
 fn first_line(text: &str) -> String {
     clean(text.lines().next().unwrap_or_default())
 }
@@ -268,7 +289,6 @@ fn node_state(node: &NodeLine, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kubewright_core::journal::Event;
     use kubewright_core::progress::{News, Progress};
     use kubewright_core::summary::sample::run_until;
 

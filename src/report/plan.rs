@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::ids::HostName;
-use kubewright_core::plan::{Plan, StepKind, Target};
+use kubewright_core::plan::{self, Plan, StepKind, Target, Turn};
 use kubewright_core::summary::Outline;
 
 use super::Paint;
@@ -78,6 +78,22 @@ fn phases(outline: &Outline, paint: Paint) -> String {
         }
     }
     text
+}
+
+/// Whose turn comes when, and how long all of it usually takes; empty where a plan takes no turns.
+pub fn order(plan: &Plan, paint: Paint) -> String {
+    let turns = plan::turns(plan);
+    let Some(last) = turns.last() else { return String::new() };
+    let with_pods = |turn: &Turn| match turn.pods {
+        0 => turn.node.to_string(),
+        pods => format!("{} ({})", turn.node, count(usize::try_from(pods).unwrap_or(usize::MAX), "pod")),
+    };
+    let before = turns.iter().take(turns.len() - 1).map(|turn| format!("{} → ", with_pods(turn)));
+    let names: String = before.chain([with_pods(last)]).collect();
+    let said = format!("{names}, {}", about(Outline::of(plan).estimate));
+    let room = paint.columns().saturating_sub(LABEL + 2).max(30);
+    let lines = wrap(&said, room).into_iter().enumerate();
+    lines.map(|(index, line)| labelled(if index == 0 { "order" } else { "" }, &line, paint)).collect()
 }
 
 fn places(targets: &[Target]) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+pub use kubewright_core::summary::ago;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -59,18 +59,6 @@ pub fn clock(duration: Duration) -> String {
         format!("{minutes:02}:{seconds:02}")
     } else {
         format!("{}:{:02}:{seconds:02}", minutes / 60, minutes % 60)
-    }
-}
-
-/// How long ago something was: `4 min ago`, `just now`.
-pub fn ago(then: Timestamp, now: Timestamp) -> String {
-    let seconds = Duration::try_from(now.duration_since(then)).unwrap_or_default().as_secs();
-    match seconds {
-        0..10 => "just now".to_owned(),
-        10..MINUTE => format!("{seconds} s ago"),
-        MINUTE..HOUR => format!("{} min ago", seconds / MINUTE),
-        HOUR..DAY => format!("{} h ago", seconds / HOUR),
-        _ => format!("{} d ago", seconds / DAY),
     }
 }
 
@@ -146,12 +134,5 @@ mod tests {
         let said = [0, 999, 1024, 10_300, 222_298_112, 1_020_000, 1_400_000_000].map(bytes);
         assert_eq!(said, ["0 B", "999 B", "1.0 KiB", "10 KiB", "212 MiB", "996 KiB", "1.3 GiB"]);
         assert_eq!([0, 12, 999, 1000, 1_284_907].map(grouped), ["0", "12", "999", "1 000", "1 284 907"]);
-    }
-
-    #[test]
-    fn the_future_is_just_now() {
-        let then: Timestamp = "2026-11-20T23:00:00Z".parse().unwrap();
-        assert_eq!(ago(then, Timestamp::UNIX_EPOCH), "just now");
-        assert_eq!(ago(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(4)), "4 min ago");
     }
 }

@@ -189,7 +189,7 @@ fn line(resource: &ResourceCounts, among: String, counts: &Counts, note: String)
 }
 
 /// What differs between two files.
-pub fn compared(files: &[String; 2], diff: &Diff, paint: Paint) -> String {
+pub fn compared(files: &[String; 2], diff: &Diff, namespaces: bool, paint: Paint) -> String {
     let number = |change| grouped(diff.count(change));
     let mut text = format!(
         "{} (revision {}) → {} (revision {}): {} added, {} changed, {} removed, {} the same\n",
@@ -205,6 +205,11 @@ pub fn compared(files: &[String; 2], diff: &Diff, paint: Paint) -> String {
     for difference in &diff.differences {
         let kind = difference.kind.as_deref().map(|kind| format!(" ({kind})")).unwrap_or_default();
         text.push_str(&format!("  {}\n", paint.strong(&clean(&format!("{}{kind}", difference.resource)))));
+        let spread = difference.namespaces.iter().filter(|(namespace, _)| namespaces && !namespace.is_empty());
+        for (namespace, counts) in spread {
+            let counts = counts.iter().map(|(change, count)| format!("{} {}", grouped(*count), word(*change)));
+            text.push_str(&format!("    {}: {}\n", clean(namespace), counts.collect::<Vec<_>>().join(", ")));
+        }
         for (change, names) in &difference.names {
             for name in names {
                 let sign = match change {
@@ -217,12 +222,7 @@ pub fn compared(files: &[String; 2], diff: &Diff, paint: Paint) -> String {
             let count = difference.counts.get(change).copied().unwrap_or_default();
             let more = count - names.len() as u64;
             if more > 0 {
-                let word = match change {
-                    Change::Added => "added",
-                    Change::Changed => "changed",
-                    Change::Removed => "removed",
-                };
-                text.push_str(&format!("      … and {} more {word}\n", grouped(more)));
+                text.push_str(&format!("      … and {} more {}\n", grouped(more), word(*change)));
             }
         }
     }
@@ -230,4 +230,12 @@ pub fn compared(files: &[String; 2], diff: &Diff, paint: Paint) -> String {
         text.push_str("  every name: --all\n");
     }
     text
+}
+
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::Added => "added",
+        Change::Changed => "changed",
+        Change::Removed => "removed",
+    }
 }

@@ -87,6 +87,48 @@ fn each_event_is_one_line_of_json_and_reads_back() {
     assert_eq!(back, story);
 }
 
+/// A line of a run for machines, the last one too.
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged, title = "A line that a run of kubewright prints with --output json")]
+#[expect(dead_code, reason = "stands for its schema")]
+enum Line {
+    Progress(Progress),
+    Error(failure::Line),
+}
+
+#[test]
+fn the_schema_of_events_is_that_of_what_is_printed() {
+    let mut schema = schemars::schema_for!(Line);
+    schema.insert("$id".to_owned(), "https://kubewright.dev/schema/v1/event.json".into());
+    let schema = schema.to_value();
+    let (page, path) = (format!("{schema:#}\n"), "docs/reference/event.schema.json");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("KUBEWRIGHT_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), page, "KUBEWRIGHT_UPDATE_DOCS=1 cargo test");
+
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let is_valid = |line: &serde_json::Value| validator.validate(line).map_err(|error| format!("{error}: {line}"));
+    let plan = sample::plan();
+    for progress in sample::story(&plan) {
+        is_valid(&serde_json::to_value(progress).unwrap()).unwrap();
+    }
+    // What the page about output shows, errors too.
+    let examples = include_str!("../../docs/reference/output.md").lines().filter(|line| line.starts_with(r#"{"v":1,"#));
+    for example in examples {
+        is_valid(&serde_json::from_str(example).unwrap()).unwrap();
+    }
+    // A reader that checks would see what the format does not have.
+    let mut other = serde_json::to_value(sample::story(&plan).swap_remove(0)).unwrap();
+    assert!(validator.is_valid(&other));
+    other["v"] = 2.into();
+    assert!(!validator.is_valid(&other));
+    other["v"] = 1.into();
+    other["record"]["type"] = "undone".into();
+    assert!(!validator.is_valid(&other));
+}
+
 #[test]
 fn the_page_about_output_shows_events_that_exist() {
     let page = include_str!("../../docs/reference/output.md");

@@ -7,6 +7,7 @@
 
 pub mod copies;
 mod journal;
+pub mod objects;
 mod operations;
 mod secrets;
 

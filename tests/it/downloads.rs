@@ -184,7 +184,7 @@ fn a_wrong_digest_installs_nothing() {
     for web in [Web::start(other), Web::start(page), Web::start(changed)] {
         let host = Host::new();
         let url = web.url("/kubelet");
-        let line = format!("kubelet {url} {digest} file {} 0755", host.path("usr/kubelet").display());
+        let line = format!("kubelet {url} {digest} file {} 0755 -", host.path("usr/kubelet").display());
         let said = ends(&host.run(PARTS, &format!("ARTEFACTS='{line}'\neach_artefact obtain")), 22);
         assert!(said.contains(&digest) && said.contains("Nothing was installed") && said.contains(&url), "{said}");
         assert!(!host.path("usr/kubelet").exists() && !host.path("state/artefacts/kubelet").exists());
@@ -201,6 +201,50 @@ fn a_program_that_was_there_stays_when_its_successor_is_wrong() {
     let line = format!("kubelet {} {} file {} 0755", web.url("/k"), sha256(b"new"), host.path("usr/kubelet").display());
     ends(&host.run(PARTS, &format!("ARTEFACTS='{line}'\neach_artefact obtain")), 22);
     assert_eq!(fs::read(host.path("usr/kubelet")).unwrap(), b"the old one");
+}
+
+#[test]
+fn a_version_is_brought_beside_the_one_that_runs_and_switched_to_by_its_link() {
+    let host = Host::new();
+    let web = Web::start(|_, request| Reply::whole(request.path.clone()));
+    let (link, stamp) = (host.path("bin/kubelet"), host.path("state/artefacts/kubelet"));
+    // Earlier versions of kubewright put the program itself there.
+    fs::create_dir(host.path("bin")).unwrap();
+    fs::write(&link, "/v1").unwrap();
+    let digest = |version: &str| sha256(format!("/{version}").as_bytes());
+    let place = |version: &str| host.path(&format!("lib/{version}/kubelet"));
+    let run = |version: &str, before: &str| {
+        let (url, sha256, place) = (web.url(&format!("/{version}")), digest(version), place(version));
+        let line = format!("kubelet {url} {sha256} file {} 0755 {}", place.display(), link.display());
+        let task = format!("{before}\nARTEFACTS='{line}'\neach_artefact obtain; each_artefact lacking_artefact");
+        String::from_utf8(host.run(PARTS, &task).stdout).unwrap()
+    };
+    let runs = || fs::read_to_string(&link).unwrap();
+    let leads = || fs::read_link(&link).ok();
+    run("v1", "");
+    assert_eq!((runs().as_str(), leads()), ("/v1", Some(place("v1"))), "a program becomes a link");
+    let lacks = run("v2", "STAGE=yes");
+    assert!(lacks.contains(&format!("has the digest {}", digest("v1"))), "{lacks}");
+    assert_eq!((runs().as_str(), leads()), ("/v1", Some(place("v1"))), "what runs stays what it is");
+    assert_eq!(fs::read_to_string(place("v2")).unwrap(), "/v2", "the next one is there");
+    assert!(run("v2", "").ends_with("was there already\n"), "nothing is fetched twice, and nothing lacks then");
+    assert_eq!((runs().as_str(), leads()), ("/v2", Some(place("v2"))));
+    assert!(fs::read_to_string(&stamp).unwrap().starts_with(&digest("v2")));
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(place("v1"), &link).unwrap();
+    let lacks = String::from_utf8(
+        host.run(
+            PARTS,
+            &format!(
+                "lacking_artefact kubelet x {} file {} 0755 {} ''",
+                digest("v2"),
+                place("v2").display(),
+                link.display()
+            ),
+        )
+        .stdout,
+    );
+    assert!(lacks.unwrap().contains("does not lead to"), "a link that somebody else turned is seen");
 }
 
 #[test]

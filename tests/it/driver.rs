@@ -1,6 +1,7 @@
 //! The executor on the simulator: crashes before, inside and after every effect and every line of the journal, then
 //! resumed; the same cluster each time, no invariant broken on the way.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,40 +16,26 @@ use kubewright::report::Reporter;
 use kubewright::store::{Journal, Log};
 use kubewright_core::facts::{Facts, sample};
 use kubewright_core::guard::Guard;
+use kubewright_core::ids::StepId;
 use kubewright_core::journal::Event;
 use kubewright_core::plan::{Plan, Step, StepKind};
-use kubewright_core::planner::{self, Desired, DesiredHost, Identity, Input, Outcome, Request};
+use kubewright_core::planner::{self, Request};
 use kubewright_core::progress::Progress;
 use kubewright_core::sim::World;
-use kubewright_core::spec::read;
+use kubewright_core::spec::Host;
 use tokio::sync::{Notify, watch};
 
-const SPEC: &str = include_str!("../../examples/lab-ha.yaml");
+use super::setting::{desired, identity, input, planned, spec};
 
 /// Whatever the plan's file is, all journals here are bound to the same.
 const DIGEST: &str = "digest";
 
 fn plan() -> Plan {
-    let spec = read("lab-ha.yaml", SPEC).spec.unwrap();
-    let mut facts = Facts::default();
-    let mut desired = Desired::default();
-    for host in &spec.hosts {
-        facts.hosts.insert(host.name.clone(), sample::known(sample::bare(host)));
-        desired.hosts.insert(host.name.clone(), DesiredHost::default());
-    }
-    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    let input = Input {
-        spec: &spec,
-        facts: &facts,
-        desired: &desired,
-        findings: &[],
-        identity: &identity,
-        tool_version: "0.0.0",
-    };
-    match planner::plan(input, &Request::Apply { only: None }) {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
+    let spec = spec();
+    let bare = |host: &Host| (host.name.clone(), sample::known(sample::bare(host)));
+    let facts = Facts { hosts: spec.hosts.iter().map(bare).collect(), ..Facts::default() };
+    let (desired, identity) = (desired(&spec), identity());
+    planned(planner::plan(input(&spec, &facts, &desired, &identity), &Request::Apply { only: None }))
 }
 
 /// A reporter that shows nothing.
@@ -145,7 +132,7 @@ impl Simulated {
 
 #[async_trait]
 impl Effects for Simulated {
-    async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
+    async fn guards(&self, guards: &[Guard], _begun: bool) -> Result<Result<(), String>, Failure> {
         match self.guard {
             Some(host) if guards.iter().any(|guard| guard.host().is_some_and(|name| name.as_str() == host)) => {
                 Ok(Err(format!("{host} moved")))
@@ -322,6 +309,39 @@ async fn a_guard_that_does_not_hold_stops_before_the_effect() {
             .any(|event| matches!(event, Event::StepStarted { step, .. } if step.as_str() == "02-cp2-prepare"))
     );
     assert!(!effects.performed.lock().unwrap().iter().any(|step| step == "02-cp2-prepare"));
+}
+
+#[tokio::test]
+async fn what_is_held_back_waits_while_all_else_is_done_and_nothing_runs() {
+    let plan = plan();
+    let held: BTreeSet<StepId> =
+        plan.steps.iter().filter(|step| step.kind == StepKind::StartWorker).map(|step| step.id.clone()).collect();
+    assert_eq!(held.len(), 2);
+    // Everything that does not wait for one of them, near or far.
+    let mut behind = held.clone();
+    for step in &plan.steps {
+        if step.after.iter().any(|id| behind.contains(id)) {
+            behind.insert(step.id.clone());
+        }
+    }
+    let effects = Simulated::new(&plan);
+    let tape = Arc::new(Mutex::new(Vec::new()));
+    let journal =
+        Journal::resume(Box::new(Tape { bytes: tape, writes: 0, tear: None }), Vec::new(), &plan, DIGEST).unwrap();
+    let run = Run::new(&plan, journal, &effects, &Silence, &Noon);
+    run.take_up("test", 1).unwrap();
+    let end = run.drive_up_to(&held, &Cancel::default()).await.unwrap();
+    assert_eq!(end, End::Held { steps: held.iter().cloned().collect() });
+    assert_eq!(effects.performed.lock().unwrap().len(), plan.steps.len() - behind.len());
+    assert_eq!(run.running(), Vec::<StepId>::new());
+
+    // Whoever goes on with the journal does the rest; a request to stop outweighs what is held back.
+    let run = Run::new(&plan, run.into_journal(), &effects, &Silence, &Noon);
+    let stopping = Cancel::default();
+    stopping.request();
+    assert_eq!(run.drive_up_to(&held, &stopping).await.unwrap(), End::Stopped);
+    assert_eq!(run.drive(&Cancel::default()).await.unwrap(), End::Finished);
+    assert!(effects.world.borrow().is_complete(&plan));
 }
 
 #[tokio::test]

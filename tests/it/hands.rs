@@ -10,37 +10,32 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use kubewright::exec::cancel::Cancel;
 use kubewright::exec::driver::{End, Run};
 use kubewright::exec::hands::Hands;
-use kubewright::exec::lock::{self, Lock};
-use kubewright::exec::mirror::{Mirror, Origin};
-use kubewright::exec::{Effects, Failure, Telling, Verdict, recover};
+use kubewright::exec::session::{Begun, Session};
+use kubewright::exec::{Effects, Failure, Telling, Verdict, lock, recover};
 use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{FakeHosts, Fault, Reply};
 use kubewright::ports::{
     Applied, Clock, Cordoned, EtcdApi, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, SystemClock,
     Uncordoned, Whose, Workloads,
 };
-use kubewright::store::{Operation, Operations};
+use kubewright::store::Operations;
 use kubewright_core::drain::{self, Apart, Name, News, Occupancy, Permission, View};
-use kubewright_core::facts::{Facts, NodeFacts};
+use kubewright_core::facts::{Facts, NodeFacts, Running};
 use kubewright_core::guard::Guard;
 use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
-use kubewright_core::journal::Event;
 use kubewright_core::marks::NodeMarks;
 use kubewright_core::plan::{Plan, Step};
-use kubewright_core::planner::{self, Desired, DesiredHost, Identity, Input, Outcome, Request};
-use kubewright_core::spec::{EncryptionAlgorithm, Spec, read};
+use kubewright_core::planner::{self, Request};
+use kubewright_core::spec::EncryptionAlgorithm;
 use kubewright_core::version::Version;
 use serde_json::Value;
-use tokio::sync::{Notify, OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell};
 
 use super::driver::Silence;
-
-const SPEC: &str = include_str!("../../examples/lab-ha.yaml");
-const NAMES: [&str; 5] = ["cp1", "cp2", "cp3", "w1", "w2"];
+use super::setting::{self, NAMES};
 
 /// An API server that takes everything.
 #[derive(Default)]
@@ -72,6 +67,10 @@ impl KubeApi for Agreeable {
 
     async fn version(&self) -> Result<Version, KubeError> {
         Ok(Version::new(1, 35, 4))
+    }
+
+    async fn running(&self) -> Result<Running, KubeError> {
+        Ok(Running::default())
     }
 
     async fn nodes(&self) -> Result<BTreeMap<HostName, NodeFacts>, KubeError> {
@@ -140,31 +139,15 @@ fn hosts() -> FakeHosts {
         .on("debian/verify.sh", |_| Reply::ok("not-done: nobody knows\n"))
 }
 
-fn spec() -> Spec {
-    let mut spec = read("lab-ha.yaml", SPEC).spec.unwrap();
+async fn planned(hosts: &FakeHosts) -> (Plan, Facts) {
+    let mut spec = setting::spec();
     // Seconds of RSA in every run would test patience.
     spec.certificates.encryption_algorithm = EncryptionAlgorithm::EcdsaP256;
-    spec
-}
-
-async fn planned(hosts: &FakeHosts) -> (Plan, Facts) {
-    let spec = spec();
-    let names: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
+    let names = NAMES.map(HostName::from);
     let facts = gather(hosts, &names, &Questions::default()).await;
-    let desired = Desired { hosts: names.iter().map(|name| (name.clone(), DesiredHost::default())).collect() };
-    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: "lab-0123".into() };
-    let input = Input {
-        spec: &spec,
-        facts: &facts,
-        desired: &desired,
-        findings: &[],
-        identity: &identity,
-        tool_version: "0.0.0",
-    };
-    match planner::plan(input, &Request::Apply { only: None }) {
-        Outcome::Plan(plan) => (*plan, facts),
-        other => panic!("{other:#?}"),
-    }
+    let (desired, identity) = (setting::desired(&spec), setting::identity());
+    let input = setting::input(&spec, &facts, &desired, &identity);
+    (setting::planned(planner::plan(input, &Request::Apply { only: None })), facts)
 }
 
 /// One process on a machine of its own: from nothing but the control planes' mirror where there is one, else from the
@@ -208,8 +191,8 @@ impl Mortal<'_> {
 
 #[async_trait]
 impl Effects for Mortal<'_> {
-    async fn guards(&self, guards: &[Guard]) -> Result<Result<(), String>, Failure> {
-        self.hands.guards(guards).await
+    async fn guards(&self, guards: &[Guard], begun: bool) -> Result<Result<(), String>, Failure> {
+        self.hands.guards(guards, begun).await
     }
 
     async fn probe(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<Verdict, Failure> {
@@ -250,58 +233,28 @@ pub async fn run(hosts: &FakeHosts, reached: &Reached, planned: &(Plan, Facts), 
         }
         Err(_) => operations.create(plan, facts).map_err(|error| told(&error))?,
     };
-    let Operation { plan, facts, plan_bytes, facts_bytes, journal, secrets, lock: _hold, .. } = operation;
     let clock = reached.clock.clone();
-    let mut holder = lock::holder(&plan, "ada@desk".into(), clock.now());
+    let mut holder = lock::holder(&operation.plan, "ada@desk".into(), clock.now());
     // Every process of this test would else be this one, which lives.
     holder.started = None;
-    let lock = Lock::take(hosts, &plan.keepers, &plan.spec, holder, true).await.map_err(|error| told(&error))?;
-    let (notes, _notices) = mpsc::unbounded_channel();
-    let origin = Origin {
-        operation: plan.operation.clone(),
-        fence: lock.fence,
-        plan: plan_bytes.into(),
-        facts: facts_bytes.into(),
-    };
-    let mut mirror = Mirror::start(lock.hosts().to_vec(), &origin, &notes);
-    if !mirror.rooted_on(2).await {
-        return Err("no mirror".into());
-    }
-    let hands = Hands {
-        cancel: Cancel::default(),
-        plan: plan.clone(),
-        facts,
-        hosts: Arc::new(hosts.clone()),
-        fence: lock.fence,
-        secrets,
-        clock: clock.clone(),
-        mirror: mirror.sender(),
-        keys: OnceCell::new(),
-        api: OnceCell::new_with(Some(reached.api.clone())),
-        etcd: OnceCell::new_with(reached.etcd.clone()),
-    };
-    let accepted = journal.status().accepted;
-    let plan_digest = journal.plan_digest().to_owned();
+    let begun = Session::begin(operation, Arc::new(hosts.clone()), holder, true, clock.clone()).await;
+    let Begun { mut session, journal, .. } = begun.map_err(|error| told(&error))?;
+    session.hands.api = OnceCell::new_with(Some(reached.api.clone()));
+    session.hands.etcd = OnceCell::new_with(reached.etcd.clone());
     let end = {
         let (effects, died) = (AtomicUsize::new(0), Notify::new());
-        let mortal = Mortal { hands: &hands, death: reached.death, effects, died };
-        let run = Run::new(&plan, journal, &mortal, &Silence, clock.as_ref());
-        if !accepted {
-            let operation = plan.operation.clone();
-            run.record(Event::Accepted { operation, plan_digest, by: "ada@desk".into() }).unwrap();
-        }
-        run.record(Event::TakenUp { by: "ada@desk".into(), fence: lock.fence }).unwrap();
-        let cancel = Cancel::default();
+        let mortal = Mortal { hands: &session.hands, death: reached.death, effects, died };
+        let run = Run::new(&session.hands.plan, journal, &mortal, &Silence, clock.as_ref());
+        run.take_up("ada@desk", session.lock.fence).unwrap();
         tokio::select! {
-            end = run.drive(&cancel) => end.unwrap(),
+            end = run.drive(&session.hands.cancel) => end.unwrap(),
             () = mortal.died.notified() => return Err("killed".into()),
         }
     };
-    drop(hands);
-    mirror.finish().await;
     if end == End::Finished {
-        lock.release().await;
+        session.lock.release().await;
     }
+    session.end().await;
     Ok(end)
 }
 

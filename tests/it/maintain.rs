@@ -3,29 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kubewright::etcd::fake::{FakeEtcd, Health};
 use kubewright::exec::Breakage;
-use kubewright::exec::drain::look;
 use kubewright::exec::driver::End;
-use kubewright::facts::{Questions, gather};
+use kubewright::facts::nodes::look;
 use kubewright::host::fake::{FakeHosts, Fault, Reply};
-use kubewright::ports::{Clock, EtcdApi};
+use kubewright::ports::Clock;
+use kubewright_core::drain::Name;
 use kubewright_core::facts::etcd::MemberId;
-use kubewright_core::facts::{ClusterFacts, Fact, Facts, HostRecord, NodeFacts};
+use kubewright_core::facts::{ClusterFacts, Fact, Facts, NodeFacts};
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::Plan;
-use kubewright_core::planner::{Choices, Desired, Identity, Input, Maintenance, Outcome, Script, Work, maintain};
-use kubewright_core::spec::{Spec, read};
+use kubewright_core::planner::{Choices, Desired, Nodes, Script, Work, maintain};
+use kubewright_core::spec::Host;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drain::cluster::Cluster;
 use super::hands::{Death, Reached, run};
-
-const SPEC: &str = include_str!("../../examples/lab-ha.yaml");
-const NAMES: [&str; 5] = ["cp1", "cp2", "cp3", "w1", "w2"];
+use super::setting::{NAMES, are_part, facts, identity, input, planned, spec};
 
 fn reboot() -> Work {
     Work { reboot: true, ..Work::default() }
@@ -56,10 +54,6 @@ fn cluster() -> Cluster {
     cluster
 }
 
-fn spec() -> Spec {
-    read("lab-ha.yaml", SPEC).spec.unwrap()
-}
-
 /// Hosts that are a part of the cluster, whose machines restart with its nodes.
 fn hosts(cluster: &Cluster, etcd: &FakeEtcd) -> FakeHosts {
     let hosts = FakeHosts::new(NAMES)
@@ -83,16 +77,7 @@ fn hosts(cluster: &Cluster, etcd: &FakeEtcd) -> FakeHosts {
             });
         }
     });
-    let spec = spec();
-    for host in &spec.hosts {
-        let record = HostRecord {
-            cluster: spec.name.clone(),
-            operation: "0ld".into(),
-            roles: host.roles.clone(),
-            settled: true,
-        };
-        hosts.put_file(host.name.clone(), HostRecord::PATH, 0o644, serde_json::to_vec(&record).unwrap());
-    }
+    are_part(&hosts, &spec());
     hosts
 }
 
@@ -110,34 +95,24 @@ impl Stage {
         let etcd = FakeEtcd::new(["cp1", "cp2", "cp3"]);
         let hosts = hosts(&cluster, &etcd);
         let spec = spec();
-        let all: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
-        let mut facts = gather(&hosts, &all, &Questions::default()).await;
-        let node = |name: &HostName| (name.clone(), NodeFacts::default());
+        let mut facts = facts(&spec, &hosts, &etcd).await;
+        let node = |host: &Host| (host.name.clone(), NodeFacts::default());
         let at = cluster.clock.now();
-        facts.cluster = Fact::Known { value: ClusterFacts { nodes: all.iter().map(node).collect() }, at };
-        facts.etcd = Fact::Known { value: etcd.observe().await.unwrap(), at };
+        facts.cluster = Fact::Known {
+            value: ClusterFacts { nodes: spec.hosts.iter().map(node).collect(), ..ClusterFacts::default() },
+            at,
+        };
         let mut nodes = BTreeMap::new();
         for name in names {
             let name = HostName::new(*name);
             let seen = look(&cluster, &name, at, Duration::from_secs(5)).await.unwrap();
             nodes.insert(name, seen);
         }
-        let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: String::new() };
-        let desired = Desired::default();
-        let input = Input {
-            spec: &spec,
-            facts: &facts,
-            desired: &desired,
-            findings: &[],
-            identity: &identity,
-            tool_version: "0.0.0",
-        };
+        let (identity, desired) = (identity(), Desired::default());
+        let input = input(&spec, &facts, &desired, &identity);
         let choices = Choices { consents: Default::default(), wait: false, patience_seconds: 60 };
-        let wanted = Maintenance { input, nodes: &nodes, denied: &[], choices: &choices, work };
-        let plan = match maintain(wanted) {
-            Outcome::Plan(plan) => *plan,
-            other => panic!("{other:#?}"),
-        };
+        let nodes = Nodes { input, seen: &nodes, denied: &[], choices: &choices };
+        let plan = planned(maintain(nodes, work));
         Self { cluster, etcd, hosts, planned: (plan, facts), state: tempfile::tempdir().unwrap() }
     }
 
@@ -257,6 +232,36 @@ async fn a_process_killed_in_any_second_is_resumed_to_the_same_end() {
             stage.finish(&format!("second {second}")).await;
         }
     }
+}
+
+/// kube-proxy's pod runs and is Ready before its rules are written.
+#[tokio::test(start_paused = true)]
+async fn load_balancers_come_back_once_kube_proxy_has_written_its_rules() {
+    let cluster = cluster();
+    cluster.change(|state| {
+        let logs: Vec<_> = state.pods.extract_if(.., |_, pod| pod.labels["app"] == "logs").collect();
+        for (name, mut pod) in logs {
+            pod.owner.as_mut().unwrap().name = "kube-proxy".to_owned();
+            state.pods.insert(Name::new("kube-system", name.name), pod);
+        }
+    });
+    let stage = Stage::of(cluster, &["w1"], &reboot()).await;
+    let (truth, boots) = (stage.cluster.clone(), stage.hosts.clone());
+    let began = Arc::new(OnceLock::new());
+    let _ = stage.hosts.clone().on("common/returned.sh", move |call| {
+        let containers = truth.seen(|state| state.running[call.host.as_str()].clone());
+        let mut lines: String = containers.iter().map(|id| format!("container {id}\n")).collect();
+        if call.value("KUBE_PROXY") == "127.0.0.1:10249" {
+            assert!(truth.seen(|state| state.excluded.contains_key("w1")), "it does not serve yet");
+            let since = began.get_or_init(Instant::now).elapsed();
+            lines += if since < Duration::from_secs(20) { "proxy pending\n" } else { "proxy written\n" };
+        }
+        Reply::ok(format!("boot {}\nkernel 6.1.0\n{lines}", boots.boot_id(call.host.clone())))
+    });
+    assert_eq!(stage.process(None).await, Ok(End::Finished));
+    stage.check("kube-proxy late");
+    let asked = stage.hosts.calls().into_iter().filter(|call| !call.value("KUBE_PROXY").is_empty()).count();
+    assert!(asked > 5, "asked {asked} times");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,30 +9,19 @@ use std::time::Duration;
 use kubewright::etcd::fake::{FakeEtcd, Health};
 use kubewright::exec::Breakage;
 use kubewright::exec::driver::End;
-use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{Call, FakeHosts, Fault, Reply};
 use kubewright::ports::{EtcdApi, SystemClock};
+use kubewright_core::facts::Facts;
 use kubewright_core::facts::etcd::{Alarm, AlarmKind, EtcdFacts, MemberId};
-use kubewright_core::facts::{Fact, Facts, HostRecord};
 use kubewright_core::ids::HostName;
 use kubewright_core::intent::{EtcdWork, MemberWork};
 use kubewright_core::plan::Plan;
-use kubewright_core::planner::etcd::{Maintaining, maintain};
-use kubewright_core::planner::members::{Changing, change};
-use kubewright_core::planner::{Desired, Identity, Input, Outcome};
 use kubewright_core::quorum::View;
-use kubewright_core::spec::{Spec, read};
 use tokio::time::sleep;
 
 use super::backup::golden;
 use super::hands::{Agreeable, Death, Reached, run};
-
-const SPEC: &str = include_str!("../../examples/lab-ha.yaml");
-const NAMES: [&str; 5] = ["cp1", "cp2", "cp3", "w1", "w2"];
-
-fn spec() -> Spec {
-    read("lab-ha.yaml", SPEC).spec.unwrap()
-}
+use super::setting::{NAMES, are_part, changing, spec, working};
 
 /// How the etcd of a host comes up that was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,41 +85,18 @@ fn hosts(etcd: &FakeEtcd, coming: Coming) -> FakeHosts {
         .on("debian/start-control-plane.sh", |_| Reply::ok(":: control plane healthy\n"))
         .on("debian/verify.sh", |_| Reply::ok("not-done: nobody knows\n"))
         .on("common/etcd-logs.sh", |_| Reply::ok("etcd: no space left on device\n"));
-    let spec = spec();
-    for host in &spec.hosts {
-        let record = HostRecord {
-            cluster: spec.name.clone(),
-            operation: "0ld".into(),
-            roles: host.roles.clone(),
-            settled: true,
-        };
-        hosts.put_file(host.name.clone(), HostRecord::PATH, 0o644, serde_json::to_vec(&record).unwrap());
-    }
+    are_part(&hosts, &spec());
     hosts
-}
-
-async fn facts(etcd: &FakeEtcd, hosts: &FakeHosts) -> Facts {
-    let all: Vec<HostName> = NAMES.into_iter().map(HostName::from).collect();
-    let mut facts = gather(hosts, &all, &Questions::default()).await;
-    facts.etcd = Fact::Known { value: etcd.observe().await.unwrap(), at: jiff::Timestamp::UNIX_EPOCH };
-    facts
-}
-
-fn planned(outcome: Outcome) -> Plan {
-    match outcome {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
 }
 
 /// The plan of a change, from what is seen now.
 async fn plan_of(etcd: &FakeEtcd, hosts: &FakeHosts, work: &MemberWork, consents: &[&str]) -> (Plan, Facts) {
-    let (spec, facts, desired) = (spec(), facts(etcd, hosts).await, Desired::default());
-    let consents: BTreeSet<String> = consents.iter().map(|code| (*code).to_owned()).collect();
-    let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: String::new() };
-    let input =
-        Input { spec: &spec, facts: &facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0" };
-    (planned(change(Changing { input, consents: &consents }, work)), facts)
+    changing(&spec(), hosts, etcd, work, consents).await
+}
+
+/// The plan to restart all members, from what is seen now.
+async fn plan_of_restart(etcd: &FakeEtcd, hosts: &FakeHosts, consents: &[&str]) -> (Plan, Facts) {
+    working(&spec(), hosts, etcd, &EtcdWork::Restart { hosts: Vec::new() }, consents).await
 }
 
 fn three() -> FakeEtcd {
@@ -314,6 +280,22 @@ async fn a_corrupt_member_is_replaced_and_its_alarm_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_corrupt_member_is_taken_out_and_its_alarm_with_it() {
+    let alarm = |member, kind| Alarm { member: Some(MemberId(member)), kind };
+    let etcd = three();
+    etcd.raise(alarm(3, AlarmKind::Corrupt));
+    etcd.raise(alarm(1, AlarmKind::NoSpace));
+    let hosts = hosts(&etcd, Coming::Well);
+    let remove = MemberWork::Remove { member: "cp3".into() };
+    let planned = plan_of(&etcd, &hosts, &remove, &["VOTER009"]).await;
+    let stage = Stage::with(etcd.clone(), hosts, planned);
+    assert_eq!(stage.process(Some(Death::After(4))).await, Err("killed".into()));
+    stage.finish("killed once it was taken back").await;
+    assert_eq!(etcd.observe().await.unwrap().alarms, [alarm(1, AlarmKind::NoSpace)]);
+    assert_eq!(etcd.calls(), ["remove 3", "disarm alarms of 3", "disarm alarms of 3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_hands_over_leaves_and_is_brought_back() {
     let etcd = three();
     let hosts = hosts(&etcd, Coming::Well);
@@ -334,18 +316,41 @@ async fn a_leader_hands_over_leaves_and_is_brought_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_removal_of_one_does_not_wait_for_another_that_was_ill_before() {
+    let stage = || async {
+        let etcd = FakeEtcd::new(["cp1", "cp2", "cp3", "old4", "old5"]);
+        for host in ["cp1", "cp2", "cp3", "old4", "old5"] {
+            etcd.hold(host, golden("etcd-3.6-history"));
+        }
+        etcd.set("old4", Health::Unseen);
+        etcd.set("old5", Health::Down);
+        let hosts = hosts(&etcd, Coming::Well);
+        let planned = plan_of(&etcd, &hosts, &MemberWork::Remove { member: "4".into() }, &["VOTER005"]).await;
+        Stage::with(etcd, hosts, planned)
+    };
+    let done = stage().await;
+    assert_eq!(done.process(None).await, Ok(End::Finished));
+    assert_eq!(done.etcd.calls(), ["remove 4"]);
+
+    // Who was well when it was planned is waited for, and in vain where it is not well again.
+    let stage = stage().await;
+    assert_eq!(stage.process(Some(Death::After(1))).await, Err("killed".into()));
+    stage.etcd.set("cp3", Health::Silent);
+    let Ok(End::Broken(broken)) = stage.process(None).await else { panic!("it should have waited") };
+    assert_eq!(broken[0].step.as_str(), "02-cluster-agree");
+    let Breakage::Failed(failure) = &broken[0].what else { panic!("{broken:?}") };
+    assert_eq!(failure.text, "no end within 300 s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_are_restarted_once_the_leader_last_and_never_two() {
     let effects = 3;
     let deaths = (1..=effects).flat_map(|number| [Death::Before(number), Death::After(number)]).map(Some);
     for death in std::iter::once(None).chain(deaths) {
         let etcd = three();
         let hosts = hosts(&etcd, Coming::Well);
-        let (spec, facts, consents) = (spec(), facts(&etcd, &hosts).await, BTreeSet::new());
-        let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: String::new() };
-        let input =
-            Maintaining { spec: &spec, facts: &facts, consents: &consents, identity: &identity, tool_version: "0" };
-        let plan = planned(maintain(input, &EtcdWork::Restart { hosts: Vec::new() }));
-        let stage = Stage::with(etcd.clone(), hosts, (plan, facts));
+        let planned = plan_of_restart(&etcd, &hosts, &[]).await;
+        let stage = Stage::with(etcd.clone(), hosts, planned);
         if death.is_some() {
             assert_eq!(stage.process(death).await, Err("killed".into()), "{death:?}");
         }
@@ -367,4 +372,27 @@ async fn all_are_restarted_once_the_leader_last_and_never_two() {
             .collect();
         assert!(notes.len() == 3 && notes.values().all(|operation| operation == "7f3a9c"), "{notes:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_restart_of_the_only_member_is_resumed_while_it_is_down() {
+    let stage = || async {
+        let etcd = FakeEtcd::new(["cp1"]);
+        let hosts = hosts(&etcd, Coming::Well);
+        let planned = plan_of_restart(&etcd, &hosts, &["WORK004"]).await;
+        Stage::with(etcd, hosts, planned)
+    };
+    let killed = stage().await;
+    assert_eq!(killed.process(Some(Death::Before(1))).await, Err("killed".into()));
+    // Its unit went on without it.
+    killed.etcd.set("cp1", Health::Down);
+    assert_eq!(killed.process(None).await, Ok(End::Finished));
+    assert_eq!(View::of(&killed.seen().await).well(), 1);
+
+    let other = stage().await;
+    other.etcd.set("cp1", Health::Down);
+    let Ok(End::Broken(broken)) = other.process(None).await else { panic!("it should have stopped") };
+    let Breakage::Failed(failure) = &broken[0].what else { panic!("{broken:?}") };
+    assert!(failure.text.contains("no member answers"), "{failure:?}");
+    assert_eq!(other.units(), [""; 0], "what it did not cause it does not touch");
 }

@@ -14,8 +14,14 @@ echo "crictl $*" >>"$HOST/calls"
 [ ! -f "$HOST/no-runtime" ] || { echo 'connection refused' >&2; exit 1; }
 shift 2
 case "$*" in
-ps*io.kubernetes.container.name=etcd*) echo 'WARN something' >&2; cat "$HOST/etcd" 2>/dev/null ;;
-"pods --quiet --no-trunc --namespace kube-system --label component=etcd") cat "$HOST/pod" 2>/dev/null ;;
+*namespace=kube-system*) ;;
+ps* | pods*) echo 'WARN all namespaces'; echo "$*" >>"$HOST/too-wide" ;;
+esac
+case "$*" in
+ps*pod.name=etcd-cp1*) echo 'WARN something' >&2; cat "$HOST/etcd" 2>/dev/null ;;
+ps*pod.name=*) ;;
+ps*container.name=etcd*running*) cat "$HOST/etcd" "$HOST/foreign" 2>/dev/null ;;
+pods*pod.name=etcd-cp1*) cat "$HOST/pod" 2>/dev/null ;;
 stop*) rm -f "$HOST/etcd"; [ ! -f "$HOST/kubelet" ] || printf '%064d\n' "$(wc -l <"$HOST/calls")" >"$HOST/etcd" ;;
 rmp*) rm -f "$HOST/pod" ;;
 esac
@@ -28,6 +34,7 @@ case "$*" in
 is-active*) [ -f "$HOST/kubelet" ] ;;
 is-failed*) false ;;
 stop*) rm -f "$HOST/kubelet" ;;
+start*) [ ! -f "$HOST/broken" ] && touch "$HOST/kubelet" ;;
 restart*)
 	touch "$HOST/kubelet"
 	[ -f "$HOST/etcd" ] || [ ! -f "$HOST/etc/kubernetes/manifests/etcd.yaml" ] || printf '%064d\n' 99 >"$HOST/etcd" ;;
@@ -60,6 +67,10 @@ impl Host {
             fs::write(this.path(&format!("etc/kubernetes/manifests/{pod}.yaml")), pod).unwrap();
         }
         fs::write(this.path("var/lib/etcd/member/data"), "of etcd").unwrap();
+        // As the kernel tells it: port 2379 is listened at, and somebody is connected to another.
+        let table = "  sl  local_address rem_address   st\n   0: 0100007F:0035 00000000:0000 0A 0\n   \
+                     1: 00000000:094B 00000000:0000 0A 0\n   2: 0100007F:1F90 0100007F:ABCD 01 0\n";
+        fs::write(this.path("tcp"), table).unwrap();
         fs::write(this.path("kubelet"), "").unwrap();
         fs::write(this.path("etcd"), format!("{:064}\n", 1)).unwrap();
         fs::write(this.path("pod"), format!("{:064}\n", 7)).unwrap();
@@ -76,6 +87,7 @@ impl Host {
             .replace("/etc/kubernetes", &format!("{root}/etc/kubernetes"))
             .replace("/var/lib/", &format!("{root}/var/lib/"))
             .replace("=/run/", &format!("={root}/run/"))
+            .replace("/proc/net/tcp", &format!("{root}/tcp"))
             .replace("PATH=/usr/local/sbin:", &format!("PATH={root}/bin:/usr/local/sbin:"));
         let values = "NODE_NAME=cp1\nADVERTISE_ADDRESS=10.0.0.1\nCRI_SOCKET=unix:///x\nOPERATION=7f3a9c\nSTEP=01-cp1-restart\n\
                       DEADLINE_SECONDS=5\n";
@@ -100,6 +112,12 @@ impl Host {
         calls.lines().filter(|line| line.contains(words)).count()
     }
 
+    /// Nothing of etcd's has moved, and the kubelet runs.
+    fn is_as_before(&self) {
+        assert_eq!(fs::read_to_string(self.path("var/lib/etcd/member/data")).unwrap(), "of etcd");
+        assert!(self.path("kubelet").exists(), "the host's other pods need it");
+    }
+
     fn manifests(&self) -> Vec<String> {
         names(&self.path("etc/kubernetes/manifests"))
     }
@@ -122,6 +140,19 @@ fn etcd_is_ended_once_however_often_it_is_asked_for() {
     assert!(said.contains("was ended before"), "{said}");
     assert_eq!(host.called(" stop --timeout"), 1);
     assert_eq!(host.called("systemctl restart kubelet"), 0, "nothing else of the host is touched");
+}
+
+#[test]
+fn a_port_that_is_not_open_is_not_asked() {
+    let host = Host::new();
+    // Somebody is connected there, and nobody listens.
+    fs::write(host.path("tcp"), "  sl  local_address rem_address   st\n   0: 00000000:094B 0100007F:ABCD 01 0\n")
+        .unwrap();
+    let said = host.ends(playbooks::RESTART_ETCD, 26);
+    assert!(said.contains("last answer: port not open yet"), "{said}");
+    // Without the kernel's table it is asked after all.
+    fs::remove_file(host.path("tcp")).unwrap();
+    host.ends(playbooks::RESTART_ETCD, 0);
 }
 
 #[test]
@@ -179,9 +210,56 @@ fn nothing_moves_while_its_end_cannot_be_seen() {
     let host = Host::new();
     fs::write(host.path("no-runtime"), "").unwrap();
     let said = host.ends(playbooks::SET_ETCD_ASIDE, 25);
-    assert!(said.contains("containerd does not tell what runs"), "{said}");
-    assert_eq!(fs::read_to_string(host.path("var/lib/etcd/member/data")).unwrap(), "of etcd");
+    assert!(
+        said.contains("containerd does not tell what runs: connection refused. etcd's data is untouched."),
+        "{said}"
+    );
+    assert!(said.contains("The kubelet runs again; manifests that have moved already are in "), "{said}");
+    host.is_as_before();
     fs::remove_file(host.path("no-runtime")).unwrap();
+    host.ends(playbooks::SET_ETCD_ASIDE, 0);
+    assert!(!host.path("var/lib/etcd").exists());
+    assert!(!host.path("too-wide").exists(), "pods of other namespaces are nobody's business here");
+}
+
+#[test]
+fn a_kubelet_that_does_not_start_again_is_told_of() {
+    let host = Host::new();
+    for name in ["no-runtime", "broken"] {
+        fs::write(host.path(name), "").unwrap();
+    }
+    let said = host.ends(playbooks::SET_ETCD_ASIDE, 25);
+    assert!(said.contains("The kubelet is stopped and does not start: see 'journalctl -u kubelet'"), "{said}");
+}
+
+#[test]
+fn without_a_place_for_manifests_the_kubelet_is_not_even_stopped() {
+    let host = Host::new();
+    fs::create_dir_all(host.path("var/lib/kubewright")).unwrap();
+    fs::write(host.path("var/lib/kubewright/aside"), "in its way").unwrap();
+    let said = host.ends(playbooks::SET_ETCD_ASIDE, 23);
+    assert!(said.contains("Nothing was ended or moved, and the kubelet was left alone"), "{said}");
+    assert_eq!((host.called("systemctl stop"), host.manifests().len()), (0, 5));
+    host.is_as_before();
+}
+
+#[test]
+fn nothing_moves_while_any_etcd_runs() {
+    let host = Host::new();
+    fs::write(host.path("foreign"), format!("{:064}\n", 8)).unwrap();
+    let said = host.ends(playbooks::SET_ETCD_ASIDE, 25);
+    assert!(said.contains("A container of etcd still runs: ") && said.contains("The kubelet runs again"), "{said}");
+    host.is_as_before();
+    fs::remove_file(host.path("foreign")).unwrap();
+
+    // As one does that systemd started.
+    fs::create_dir(host.path("var/lib/etcd/member/snap")).unwrap();
+    let database = fs::File::create(host.path("var/lib/etcd/member/snap/db")).unwrap();
+    database.lock().unwrap();
+    let said = host.ends(playbooks::SET_ETCD_ASIDE, 25);
+    assert!(said.contains("A process still has etcd's database open"), "{said}");
+    host.is_as_before();
+    drop(database);
     host.ends(playbooks::SET_ETCD_ASIDE, 0);
     assert!(!host.path("var/lib/etcd").exists());
 }

@@ -113,8 +113,7 @@ impl Operator {
     pub fn kubectl(&self, cache: &Cache) -> Result<Kubectl> {
         let kubeconfig = self.folder.join("lab.kubeconfig");
         self.run(&["kubeconfig", "-o", &kubeconfig.to_string_lossy()])?;
-        let program = cache.mirror().join(format!("dl.k8s.io/release/v{VERSION}/bin/linux/amd64/kubectl"));
-        Ok(Kubectl { program, kubeconfig })
+        Ok(Kubectl::new(cache, VERSION, kubeconfig))
     }
 }
 
@@ -126,6 +125,12 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
+    /// The one of that version which the lab serves.
+    pub fn new(cache: &Cache, version: &str, kubeconfig: PathBuf) -> Self {
+        let program = cache.mirror().join(format!("dl.k8s.io/release/v{version}/bin/linux/amd64/kubectl"));
+        Self { program, kubeconfig }
+    }
+
     /// Runs it; its standard output.
     ///
     /// # Errors

@@ -46,6 +46,38 @@ impl Background {
     pub fn signal(&self, signal: &str) -> Result<()> {
         output(Command::new("kill").args([signal, &self.id().to_string()])).map(drop)
     }
+
+    /// Stops it where it is (`-CONT` lets it go on). Its threads stop one by one, and until the last one has it may still answer: that
+    /// one is waited for.
+    ///
+    /// # Errors
+    /// It is gone, or does not stop.
+    pub fn freeze(&self) -> Result<()> {
+        /// A thread in the middle of a write to a slow disk stops after it.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        self.signal("-STOP")?;
+        let until = Instant::now() + PATIENCE;
+        while !self.is_frozen()? {
+            if Instant::now() > until {
+                bail!("process {} does not stop", self.id());
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()))?;
+        let states = threads.map(|thread| std::fs::read_to_string(thread?.path().join("stat")));
+        for state in states {
+            // A thread may end between the two looks.
+            let Ok(state) = state else { return Ok(false) };
+            if !state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 impl Drop for Background {
@@ -200,6 +232,15 @@ mod tests {
     fn a_program_that_hangs_is_ended() {
         let error = output_within(Command::new("sleep").arg("60"), Duration::from_millis(30)).unwrap_err().to_string();
         assert!(error.starts_with("`sleep 60` had not ended"), "{error}");
+    }
+
+    #[test]
+    fn a_frozen_program_stands_still_with_all_its_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let sleeps = Background::start(Path::new("sleep"), ["60"], &folder.path().join("log")).unwrap();
+        assert!(!sleeps.is_frozen().unwrap());
+        sleeps.freeze().unwrap();
+        assert!(sleeps.is_frozen().unwrap());
     }
 
     #[test]

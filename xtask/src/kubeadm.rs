@@ -50,12 +50,20 @@ impl<'a> Kubeadm<'a> {
     /// # Errors
     /// A host does not get it.
     pub fn install(&self) -> Result<()> {
-        let url = format!("{}/dl.k8s.io/release/v{}/bin/linux/amd64/kubeadm", self.lab.mirror(), self.version);
+        self.lab.spec.hosts.iter().try_for_each(|host| self.fetch(&host.name, "kubeadm"))
+    }
+
+    /// Lets a host have one of Kubernetes' programs, in place of the one that is there.
+    ///
+    /// # Errors
+    /// It does not get it.
+    pub fn fetch(&self, host: &str, program: &str) -> Result<()> {
+        let url = format!("{}/dl.k8s.io/release/v{}/bin/linux/amd64/{program}", self.lab.mirror(), self.version);
+        let path = format!("/usr/local/bin/{program}");
         let command = format!(
-            "test -x /usr/local/bin/kubeadm || {{ curl --silent --show-error --fail --output /usr/local/bin/kubeadm {url} && \
-             chmod 0755 /usr/local/bin/kubeadm; }}"
+            "curl --silent --show-error --fail --output {path}.new {url} && chmod 0755 {path}.new && mv -f {path}.new {path}"
         );
-        self.lab.spec.hosts.iter().try_for_each(|host| self.lab.exec(&host.name, &command).map(drop))
+        self.lab.exec(host, &command).map(drop)
     }
 
     /// Puts units and configuration on a host, as installing the packages and writing the files would.
@@ -79,8 +87,21 @@ impl<'a> Kubeadm<'a> {
     /// # Errors
     /// It fails, with its own last words, or takes longer than `patience`.
     pub fn run(&self, host: &str, what: &str, patience: Duration) -> Result<()> {
+        self.call(host, &format!("{what} --config {CONFIGURATION}"), patience)
+    }
+
+    /// Runs `kubeadm upgrade apply` on the host that begins, `kubeadm upgrade node` on another, through ssh.
+    ///
+    /// # Errors
+    /// It fails, with its own last words, or takes longer than `patience`.
+    pub fn upgrade(&self, host: &str, patience: Duration) -> Result<()> {
+        let what = if host == self.first { format!("apply v{} --yes", self.version) } else { "node".to_owned() };
+        self.call(host, &format!("upgrade {what}"), patience)
+    }
+
+    fn call(&self, host: &str, what: &str, patience: Duration) -> Result<()> {
         // What a preflight check would refuse is what containers cannot have: swap of their own, a configured kernel.
-        let remote = format!("kubeadm {what} --config {CONFIGURATION} --ignore-preflight-errors=all");
+        let remote = format!("kubeadm {what} --ignore-preflight-errors=all");
         let said = output_within(self.lab.ssh("root", host).arg(&remote), patience);
         said.map(drop).map_err(|error| anyhow::anyhow!(command::last_lines(&format!("{error:#}"), 30)))
     }

@@ -6,6 +6,7 @@
 //! * [`cluster`] has kubewright build the example's cluster on a lab, [`conformance`] runs Kubernetes' own tests on it;
 //! * [`loopback`] runs a control plane's programs without a lab;
 //! * [`kubeadm`] runs the real kubeadm on the lab's hosts;
+//! * [`flags`] records what the programs of each Kubernetes release take;
 //! * [`golden`] makes the snapshots that the tests of `snapshot/` read;
 //! * [`parity`] tells how ours differs from kubeadm's, and whether that is accepted.
 //!
@@ -18,6 +19,7 @@ pub mod cluster;
 pub mod command;
 pub mod conformance;
 pub mod demo;
+pub mod flags;
 pub mod golden;
 pub mod kubeadm;
 pub mod lab;

@@ -10,6 +10,7 @@ use xtask::bench;
 use xtask::cache::Cache;
 use xtask::conformance::{self, Setting};
 use xtask::demo;
+use xtask::flags;
 use xtask::golden;
 
 /// Developer tasks of kubewright.
@@ -48,6 +49,8 @@ enum TaskCommand {
         #[arg(long)]
         keep: bool,
     },
+    /// Record which flags, feature gates and fields the programs of each Kubernetes release take, in core/src/releases
+    Flags,
     /// Make the golden snapshots of snapshot/tests/golden anew, by real etcd of each minor
     GoldenSnapshots,
     /// Measure, and write the figures to target/bench; docs/reference/benchmarks.md tells what they mean
@@ -74,6 +77,18 @@ enum BenchCommand {
         #[arg(long)]
         parallel: bool,
     },
+    /// kubewright against the real kubeadm with `kubectl drain` on the lab
+    Upgrade {
+        /// Name of the lab that is raised for it
+        #[arg(long, default_value = "bench")]
+        lab: String,
+        /// Its network
+        #[arg(long, default_value = "10.82.0.0/24")]
+        subnet: String,
+        /// Upgrades by each tool, of each cluster
+        #[arg(long, default_value_t = 1)]
+        rounds: usize,
+    },
 }
 
 fn measure(what: BenchCommand) -> anyhow::Result<()> {
@@ -82,6 +97,10 @@ fn measure(what: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Bootstrap { lab, subnet, rounds, parallel } => {
             let setting = bench::bootstrap::Setting { lab, subnet, rounds, parallel };
             bench::publish("bootstrap", &bench::bootstrap::measure(&Cache::open()?, &setting)?)
+        }
+        BenchCommand::Upgrade { lab, subnet, rounds } => {
+            let setting = bench::upgrade::Setting { lab, subnet, rounds };
+            bench::publish("upgrade", &bench::upgrade::measure(&Cache::open()?, &setting)?)
         }
     }
     .map(drop)
@@ -93,6 +112,7 @@ fn main() -> ExitCode {
             Cache::open().and_then(|cache| artefact::ensure(&cache, &Wanted { versions, conformance }))
         }
         TaskCommand::Demo => Cache::open().and_then(|cache| demo::up(&cache)),
+        TaskCommand::Flags => Cache::open().and_then(|cache| flags::refresh(&cache)),
         TaskCommand::GoldenSnapshots => Cache::open().and_then(|cache| golden::refresh(&cache)),
         TaskCommand::Bench(what) => measure(what),
         TaskCommand::Conformance { focus, processes, keep } => {

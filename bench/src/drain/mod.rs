@@ -21,7 +21,8 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams};
 use kubewright::exec::cancel::Cancel;
-use kubewright::exec::drain::{Errand, empty, look, survey};
+use kubewright::exec::drain::{Errand, empty};
+use kubewright::facts::nodes::{look, survey};
 use kubewright::kube::ClusterApi;
 use kubewright::ports::{Clock, SystemClock, Whose, Workloads};
 use kubewright_core::drain::{Name, Policy};
@@ -346,7 +347,7 @@ pub fn one(order: &Path) -> Result<Part> {
 async fn drain(api: &ClusterApi, node: &HostName, uncordon: bool) -> Result<()> {
     let (operation, policy, cancel) = (OperationId::new("7f3a9c"), Policy::default(), Cancel::default());
     let mut seen = look(api, node, SystemClock.now(), LOOK).await?;
-    survey(api, [&mut seen]).await?;
+    survey(api, [&mut seen]).await;
     let errand = Errand { api, node, operation: &operation, policy: &policy, clock: &SystemClock, cancel: &cancel };
     let mut telling = |line: &str| tracing::debug!("{line}");
     empty(errand, &mut telling).await.map_err(|failure| anyhow!("{}", failure.text))?;

@@ -13,12 +13,13 @@
 //! | … on a node that nobody reaches | evicted with consent and not waited for: it may still run |
 //! | … that comes back because it tolerates the cordon | evicted twice, then left with consent |
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::world::{Node, Pod};
 
 /// Something that a drain does only where the user has agreed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Consent {
     /// Evict pods that nobody makes anew.

@@ -288,8 +288,15 @@ impl<'a> Ahead<'a> {
 
     /// Pods that other nodes would take, had they room.
     fn room(&mut self, moves: &[Moving<'_>]) {
-        let Some(occupancy) = self.world.occupancy.as_deref() else { return };
-        let room = room(self.world, occupancy, &comes_again(moves).collect::<Vec<_>>());
+        let moving: Vec<_> = comes_again(moves).collect();
+        let occupancy = match &self.world.occupancy {
+            Some(Ok(occupancy)) => occupancy,
+            Some(Err(why)) if !moving.is_empty() => {
+                return self.not_judged(&[format!("the room of all other nodes ({why})")]);
+            }
+            Some(Err(_)) | None => return,
+        };
+        let room = room(self.world, occupancy, &moving);
         let pods = count(room.crowded.len() + room.placed.len(), "pod");
         let (spread, crowded): (Vec<_>, Vec<_>) = room.crowded.iter().partition(|(_, lack)| lack.is_spread());
         if !crowded.is_empty() {
@@ -306,6 +313,15 @@ impl<'a> Ahead<'a> {
             let text = format!("{} of {pods} must keep apart from its like on every other node: {names}", spread.len());
             self.tell(Severity::Warns, "DRAIN018", text, Some(PENDING.to_owned()));
         }
+        if !room.pushing.is_empty() {
+            let text = format!(
+                "{} of {pods} can only go where pods of lower priority are, which the scheduler then evicts: {}",
+                room.pushing.len(),
+                named(room.pushing.iter())
+            );
+            let hint = "budgets hold the scheduler up only where it finds another way; where those go is not judged";
+            self.tell(Severity::Warns, "DRAIN019", text, Some(hint.to_owned()));
+        }
         self.unjudged(&room);
     }
 
@@ -318,9 +334,13 @@ impl<'a> Ahead<'a> {
             open.push(format!("the room of {} that has not told it ({nodes})", count(room.untold.len(), "node")));
         }
         if !open.is_empty() {
-            let text = format!("not judged: {}; pods were taken to fit by these", open.join(", "));
-            self.tell(Severity::Info, "DRAIN017", text, None);
+            self.not_judged(&open);
         }
+    }
+
+    fn not_judged(&mut self, what: &[String]) {
+        let text = format!("not judged: {}; pods were taken to fit by these", what.join(", "));
+        self.tell(Severity::Info, "DRAIN017", text, None);
     }
 
     /// Traffic from outside that only this node's pods take.
@@ -454,3 +474,6 @@ fn named<'n>(names: impl Iterator<Item = &'n Name>) -> String {
 fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
+
+#[cfg(test)]
+mod tests;

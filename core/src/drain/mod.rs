@@ -27,7 +27,7 @@ pub use forecast::{
 pub use ledger::{Ledger, Try};
 pub use outcome::{Answer, Cause, Next, Outcome};
 pub use policy::Policy;
-pub use room::{Apart, Lack, Neighbour, Occupancy, Room, Unjudged, room};
+pub use room::{Apart, Lack, Neighbour, Occupancy, Room, Unjudged, Used, room};
 pub use selector::{Operator, Requirement, Selector};
 pub use why::{Link, Why, why};
 pub use world::{Deletion, EmptyDir, Name, News, Node, Object, Owner, Phase, Pod, Readiness, Toleration, View, World};

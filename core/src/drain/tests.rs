@@ -195,34 +195,6 @@ fn the_chain_leads_from_the_pod_to_what_is_at_the_bottom() {
     assert_eq!(serde_json::from_str::<Why>(&text).unwrap(), chain);
 }
 
-#[test]
-fn the_forecast_says_what_blocks_what_is_lost_and_how_long() {
-    let bare = Pod { owner: None, ..of_app("bare", "1") };
-    let scratch = vec![EmptyDir { name: "tmp".into(), memory: false, limit: Some("2Gi".into()) }];
-    let world = world(
-        vec![
-            ("bare", bare),
-            ("cache", Pod { empty_dirs: scratch, ..of_app("cache", "2") }),
-            ("postgres", of_app("postgres", "3")),
-            ("slow", Pod { grace_seconds: 1800, ..of_app("slow", "4") }),
-            ("cart-1", of_app("cart", "5")),
-            ("cart-2", of_app("cart", "6")),
-            ("proxy", super::sample::owned("DaemonSet")),
-        ],
-        vec![("postgres", budget("postgres", 1, 1, 1)), ("cart", budget("cart", 3, 2, 3))],
-    );
-    let ahead = forecast(&world, &Policy::default(), &[Permission::Evict]);
-    let lines: Vec<String> = ahead
-        .findings
-        .iter()
-        .map(|one| format!("{} {}: {} [{}]", one.code, one.severity, one.text, one.hint.as_deref().unwrap_or("-")))
-        .collect();
-    insta::assert_snapshot!(lines.join("\n"));
-    assert_eq!((ahead.moves, ahead.stays, ahead.longest_grace.as_secs()), (6, 1, 1800));
-    assert_eq!(ahead.blocked_budgets, BTreeMap::from([(shop("postgres"), "PDB002")]));
-    assert!(ahead.findings.iter().all(|one| crate::finding::codes::lookup(&one.code).is_some()));
-}
-
 /// One application of the model.
 #[derive(Clone, Debug)]
 struct App {
@@ -507,82 +479,4 @@ fn in_step_with_the_news_no_eviction_is_refused() {
         assert!(rounds < 500);
     }
     assert_eq!((model.evictions, model.refused), (8, 0));
-}
-
-#[test]
-fn services_that_only_this_node_serves_are_named() {
-    let mut world = World::new("w1", noon());
-    assert!(forecast(&world, &Policy::default(), &[]).findings.is_empty());
-    world.served_alone.insert(Name::new("shop", "front"));
-    let ahead = forecast(&world, &Policy::default(), &[]);
-    assert_eq!(ahead.findings.len(), 1, "{:#?}", ahead.findings);
-    assert_eq!(
-        (ahead.findings[0].code.as_str(), ahead.findings[0].severity),
-        ("DRAIN015", crate::finding::Severity::Warns)
-    );
-    assert!(ahead.findings[0].text.contains("shop/front"), "{}", ahead.findings[0].text);
-}
-
-#[test]
-fn a_cluster_without_room_is_said_so_and_needs_consent() {
-    let asks = |uid: &str, cpu| Pod { requests: Amounts::of([("cpu", cpu)]), ..of_app("cart", uid) };
-    let mut world = world(vec![("cart-1", asks("1", "1")), ("cart-2", asks("2", "1"))], Vec::new());
-    for name in ["w2", "w3"] {
-        world.nodes.get_mut(name).unwrap().allocatable = Amounts::of([("cpu", "2")]);
-    }
-    let codes = |world: &World| -> Vec<String> {
-        forecast(world, &Policy::default(), &[]).findings.into_iter().map(|one| one.code).collect()
-    };
-    assert_eq!(codes(&world), [""; 0], "nobody asked what runs elsewhere");
-    let mut occupancy = Occupancy::default();
-    occupancy.used.insert("w2".into(), Amounts::of([("cpu", "500m")]));
-    occupancy.used.insert("w3".into(), Amounts::of([("cpu", "1")]));
-    world.occupancy = Some(occupancy.clone().into());
-    assert_eq!(codes(&world), [""; 0]);
-    occupancy.used.insert("w3".into(), Amounts::of([("cpu", "1500m")]));
-    world.occupancy = Some(occupancy.into());
-    let found = forecast(&world, &Policy::default(), &[]).findings;
-    assert_eq!(
-        (found.len(), found[0].code.as_str(), found[0].severity),
-        (1, "DRAIN016", crate::finding::Severity::NeedsConsent)
-    );
-    assert_eq!(
-        found[0].text,
-        "no room elsewhere for 1 of 2 pods: shop/cart-2; on the nodes that would take them too little cpu is left"
-    );
-    world.nodes.get_mut("w3").unwrap().allocatable = Amounts::default();
-    assert_eq!(codes(&world), ["DRAIN017"], "a node that has not told what it has is not judged");
-}
-
-#[test]
-fn replicas_that_are_spread_over_all_nodes_need_no_consent_and_others_that_keep_apart_do() {
-    let apart = |app: &str| {
-        let selector = selector(app);
-        vec![Apart { topology_key: "kubernetes.io/hostname".into(), selector, namespaces: ["shop".into()].into() }]
-    };
-    let found = |app: &str| {
-        let pod = Pod { apart: apart(app), ..of_app("cart", "1") };
-        let mut world = world(vec![("cart-1", pod)], Vec::new());
-        let mut occupancy = Occupancy::default();
-        for name in ["w2", "w3"] {
-            world.nodes.get_mut(name).unwrap().labels.insert("kubernetes.io/hostname".into(), name.into());
-            let labels = [("app".to_owned(), app.to_owned())].into();
-            let one = Neighbour { namespace: "shop".into(), node: name.into(), labels, apart: Vec::new() };
-            occupancy.neighbours.push(one);
-        }
-        world.occupancy = Some(occupancy.into());
-        let findings = forecast(&world, &Policy::default(), &[]).findings;
-        assert_eq!(findings.len(), 1, "{findings:#?}");
-        (findings[0].code.clone(), findings[0].severity, findings[0].text.clone())
-    };
-    assert_eq!(
-        found("cart"),
-        (
-            "DRAIN018".to_owned(),
-            crate::finding::Severity::Warns,
-            "1 of 1 pod must keep apart from its like on every other node: shop/cart-1".to_owned()
-        )
-    );
-    let (code, severity, text) = found("database");
-    assert_eq!((code.as_str(), severity), ("DRAIN016", crate::finding::Severity::NeedsConsent), "{text}");
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amounts::Amounts;
@@ -13,7 +14,7 @@ use super::room::{Apart, Occupancy, Unjudged};
 use super::selector::{Requirement, Selector};
 
 /// An object in its namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Name {
     /// Its namespace.
     pub namespace: String,
@@ -64,6 +65,8 @@ pub struct Pod {
     pub empty_dirs: Vec<EmptyDir>,
     /// Its priority, by which it goes earlier or later.
     pub priority: i32,
+    /// Whether the scheduler evicts pods of lower priority for it.
+    pub preempts: bool,
     /// Taints it puts up with.
     pub tolerations: Vec<Toleration>,
     /// Labels that its node must have.
@@ -240,8 +243,8 @@ pub struct World {
     pub peers: BTreeMap<Name, BTreeMap<Name, Pod>>,
     /// Services with `externalTrafficPolicy: Local` whose serving endpoints are all on the node, when it was looked at.
     pub served_alone: BTreeSet<Name>,
-    /// What runs on all nodes, where it was asked for: what has to move may not fit beside it.
-    pub occupancy: Option<Arc<Occupancy>>,
+    /// What runs on all nodes, or why that is not known, where it was asked for: what has to move may not fit beside it.
+    pub occupancy: Option<Result<Arc<Occupancy>, String>>,
     /// Views that were listed whole at least once since [`World::forget`].
     listed: BTreeSet<View>,
 }

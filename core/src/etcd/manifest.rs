@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attest::Attestation;
 use crate::facts::etcd::{ClusterId, Member, MemberId};
 use crate::ids::HostName;
+use crate::spec::Compression;
 
 /// The version of the format that is written.
 pub const FORMAT: u32 = 1;
@@ -47,6 +48,9 @@ pub struct Manifest {
     pub writes_per_second: Option<f64>,
     /// SHA-256 of each file beside the snapshot, by its path.
     pub companions: BTreeMap<String, String>,
+    /// The keys beside it, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
     /// What is missing beside it, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
@@ -80,6 +84,40 @@ pub struct FileFacts {
     pub bytes: u64,
     /// SHA-256 of all of them, in hex, as `sha256sum` prints it.
     pub sha256: String,
+    /// What it was before it was packed, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpacked: Option<Unpacked>,
+}
+
+impl FileFacts {
+    /// Bytes of the snapshot itself, packed or not.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.unpacked.as_ref().map_or(self.bytes, |unpacked| unpacked.bytes)
+    }
+}
+
+/// A snapshot as etcd sent it, before it was packed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unpacked {
+    /// How it was packed: `zstd`.
+    pub packed_by: Compression,
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 of all of them, in hex.
+    pub sha256: String,
+}
+
+/// Keys that are kept beside a snapshot, encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sealed {
+    /// The encrypted archive beside the snapshot.
+    pub name: String,
+    /// The public keys that it is encrypted for.
+    pub recipients: Vec<String>,
+    /// Paths of the files in it, as they are on a control plane.
+    pub files: Vec<String>,
 }
 
 /// What a snapshot holds.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::{self, Advice};
 use super::agreement::{Agreement, Contents};
+use super::retention::Copy;
 use crate::facts::etcd::{Alarm, Answer, ClusterId, EtcdFacts, Listing, Member, MemberId, Sight};
 use crate::finding::{Finding, Severity};
 use crate::ids::HostName;
@@ -25,6 +26,42 @@ pub struct Certificate {
 /// etcd's certificates on each host, or why they could not be read.
 pub type Certificates = BTreeMap<HostName, Result<Vec<Certificate>, String>>;
 
+/// The copies of a cluster's etcd that its store holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CopiesSeen {
+    /// Where.
+    pub store: String,
+    /// How many are whole.
+    pub count: usize,
+    /// When the newest was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// When the newest was taken that a majority of the members attested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified: Option<Timestamp>,
+    /// Why the store could not be asked, where it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl CopiesSeen {
+    /// What a store holds, or why it could not be asked.
+    pub fn of(store: String, copies: Result<&[Copy], String>) -> Self {
+        let (copies, unreadable) = match copies {
+            Ok(copies) => (copies, None),
+            Err(why) => (&[][..], Some(why)),
+        };
+        Self {
+            store,
+            count: copies.len(),
+            last: copies.iter().map(|copy| copy.taken).max(),
+            last_verified: copies.iter().filter(|copy| copy.verified).map(|copy| copy.taken).max(),
+            unreadable,
+        }
+    }
+}
+
 /// Everything that was looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
@@ -38,6 +75,8 @@ pub struct Seen<'a> {
     pub agreement: Option<&'a Agreement>,
     /// The certificates of the hosts.
     pub certificates: &'a Certificates,
+    /// The copies of it, where a store was asked for them.
+    pub copies: Option<&'a CopiesSeen>,
     /// When.
     pub now: Timestamp,
 }
@@ -72,6 +111,9 @@ pub struct EtcdStatus {
     pub contents_proved: bool,
     /// Alarms that are raised.
     pub alarms: Vec<Alarm>,
+    /// The copies of it, where a store was asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopiesSeen>,
     /// What is worth knowing, the worst first.
     pub findings: Vec<Finding>,
     /// What to do now.
@@ -140,6 +182,7 @@ pub fn assess(seen: &Seen<'_>) -> EtcdStatus {
         compared_at: seen.agreement.map(|agreement| agreement.revision),
         contents_proved: seen.agreement.is_some_and(|agreement| agreement.proved),
         alarms: facts.alarms.clone(),
+        copies: seen.copies.cloned(),
         findings: Vec::new(),
         next: Advice::nothing(),
     };

@@ -2,6 +2,7 @@
 //! unreadable for a reason. Gathering is the binary's; here are the types, and the parser for what hosts answer.
 
 mod cluster;
+mod deprecated;
 pub mod etcd;
 mod fitness;
 mod host;
@@ -16,9 +17,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::etcd::EtcdFacts;
+use crate::etcd::status::{Certificate, CopiesSeen};
 use crate::ids::HostName;
 
-pub use cluster::{ClusterFacts, NodeFacts};
+pub use cluster::{ClusterFacts, NodeFacts, Running};
+pub use deprecated::{ApisInUse, DeprecatedApi, METRIC as DEPRECATED_APIS_METRIC, Use};
 pub use fitness::{Fitness, FsyncLatency, Module, Mount, Proxy, Route, Sysctl, Trace};
 pub use host::{Address, Clock, HostFacts, HostRecord, Os, OsFamily, Space, UnitFacts};
 pub use membership::Membership;
@@ -125,11 +128,32 @@ pub struct Facts {
     /// Its etcd, asked where members come or go.
     #[serde(default)]
     pub etcd: Fact<EtcdFacts>,
+    /// APIs in use that go; asked where another version is to come, else absent.
+    #[serde(default = "absent")]
+    pub apis: Fact<ApisInUse>,
+    /// When certificates end, of the hosts that were asked for it where another version is to come.
+    #[serde(default)]
+    pub certificates: BTreeMap<HostName, Fact<Vec<Certificate>>>,
+    /// Copies of its etcd in the spec's store, looked for at the same time.
+    #[serde(default = "absent")]
+    pub copies: Fact<CopiesSeen>,
+}
+
+fn absent<T>() -> Fact<T> {
+    Fact::Absent
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { format: FORMAT, hosts: BTreeMap::new(), cluster: Fact::Absent, etcd: Fact::Absent }
+        Self {
+            format: FORMAT,
+            hosts: BTreeMap::new(),
+            cluster: Fact::Absent,
+            etcd: Fact::Absent,
+            apis: Fact::Absent,
+            certificates: BTreeMap::new(),
+            copies: Fact::Absent,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod snapshot;
 mod spec;
 mod work;
 
-use self::cluster::{LEAVE, MAINT, PLAN, RESET};
+use self::cluster::{LEAVE, MAINT, PLAN, RESET, UPGRADE};
 use self::drain::DRAIN;
 use self::etcd::ETCD;
 use self::hosts::ARTEFACTS;
@@ -49,7 +49,7 @@ pub struct Area {
 
 /// All areas, in the order of the reference.
 pub const AREAS: &[Area] =
-    &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, PLAN, DRAIN, ETCD, WORK, CHANGE, SAVE, SNAPSHOT];
+    &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, UPGRADE, PLAN, DRAIN, ETCD, WORK, CHANGE, SAVE, SNAPSHOT];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }

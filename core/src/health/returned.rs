@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Observation, PodState, node_complaint};
+use super::{KUBE_SYSTEM, Observation, PodState, node_complaint};
 use crate::ids::HostName;
 use crate::maintenance::Controller;
 
@@ -37,6 +37,26 @@ pub(super) fn boot_complaint(node: &HostName, boot_id: &str, seen: &Observation)
         }
         _ => node_complaint(node, seen),
     }
+}
+
+/// Why a node is not known to be Ready with a kubelet of that version.
+pub(super) fn version_complaint(node: &HostName, kubelet: &str, seen: &Observation) -> Option<String> {
+    // What an older kubelet said of readiness is no complaint of this one.
+    match seen.nodes.get(node.as_str()) {
+        Some(state) if state.kubelet != kubelet => {
+            Some(format!("{node} reports kubelet {}, not {kubelet} yet", state.kubelet))
+        }
+        _ => node_complaint(node, seen),
+    }
+}
+
+/// Why a static pod that is Ready is not the one that was written.
+pub(super) fn image_complaint(component: &str, node: &HostName, image: &str, seen: &Observation) -> Option<String> {
+    let pod = seen.pods.get(&(KUBE_SYSTEM.to_owned(), format!("{component}-{node}")))?;
+    (!pod.images.contains(image)).then(|| {
+        let images: Vec<&str> = pod.images.iter().map(String::as_str).collect();
+        format!("{component} on {node} runs {}, not {image} yet", images.join(", "))
+    })
 }
 
 /// Why a node's kubelet is not known to live.
@@ -122,8 +142,11 @@ mod tests {
     fn what_an_earlier_boot_said_proves_nothing() {
         let mut seen = Observation::default();
         let condition = Condition::NodeBooted { node: "w1".into(), boot_id: "b2".into() };
-        let state =
-            |boot: &str, why: Option<&str>| NodeState { not_ready: why.map(str::to_owned), boot_id: boot.into() };
+        let state = |boot: &str, why: Option<&str>| NodeState {
+            not_ready: why.map(str::to_owned),
+            boot_id: boot.into(),
+            ..NodeState::default()
+        };
         for (state, waits) in [
             (state("b1", None), Some("the kubelet of w1 has not reported this boot yet")),
             (state("b2", Some("starting")), Some("w1 not Ready: starting")),
@@ -180,5 +203,34 @@ mod tests {
         assert_eq!(condition.judge(&seen), Verdict::Met);
         seen.workloads.insert(controller("ReplicaSet", "cart"), WorkloadState { observed: false, ..state(2, 2) });
         assert!(matches!(condition.judge(&seen), Verdict::Waiting(_)));
+    }
+
+    #[test]
+    fn what_runs_is_what_was_written_only_when_the_pod_says_so() {
+        let node = |kubelet: &str, why: Option<&str>| {
+            let state =
+                NodeState { not_ready: why.map(str::to_owned), kubelet: kubelet.into(), ..NodeState::default() };
+            Observation { nodes: [("w1".to_owned(), state)].into(), ..Observation::default() }
+        };
+        let runs = Condition::NodeRuns { node: "w1".into(), kubelet: "v1.36.3".into() };
+        assert!(matches!(runs.judge(&node("v1.35.4", None)), Verdict::Waiting(why) if why.contains("v1.35.4")));
+        assert!(matches!(runs.judge(&node("v1.36.3", Some("no network"))), Verdict::Waiting(_)));
+        assert_eq!(runs.judge(&node("v1.36.3", None)), Verdict::Met);
+
+        let pod = |image: &str| {
+            let state = PodState {
+                node: Some("cp1".into()),
+                images: [image.to_owned()].into(),
+                mirror: true,
+                ..PodState::default()
+            };
+            let name = (KUBE_SYSTEM.to_owned(), "kube-apiserver-cp1".to_owned());
+            Observation { pods: [(name, state)].into(), ..Observation::default() }
+        };
+        let images = [("kube-apiserver".to_owned(), "kube-apiserver:v1.36.3".to_owned())].into();
+        let runs = Condition::StaticPodsRun { node: "cp1".into(), images };
+        let old = runs.judge(&pod("kube-apiserver:v1.35.4"));
+        assert!(matches!(old, Verdict::Waiting(why) if why.contains("v1.35.4")));
+        assert_eq!(runs.judge(&pod("kube-apiserver:v1.36.3")), Verdict::Met);
     }
 }

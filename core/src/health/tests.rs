@@ -13,7 +13,10 @@ fn with_nodes(nodes: &[(&str, Option<&str>)]) -> Observation {
         nodes: nodes
             .iter()
             .map(|(name, why)| {
-                ((*name).to_owned(), NodeState { not_ready: why.map(str::to_owned), boot_id: "b1".to_owned() })
+                (
+                    (*name).to_owned(),
+                    NodeState { not_ready: why.map(str::to_owned), boot_id: "b1".to_owned(), ..NodeState::default() },
+                )
             })
             .collect(),
         ..Observation::default()

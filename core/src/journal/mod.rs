@@ -10,12 +10,13 @@ mod text;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{OperationId, StepId};
 use crate::plan::Plan;
 
-pub use abandon::{Remains, remains};
+pub use abandon::{HalfOut, Remains, remains};
 pub use reconcile::{Best, Doubt, Told, best};
 pub use text::{ReadError, Reading, read, write};
 
@@ -34,7 +35,7 @@ pub struct Record {
 }
 
 /// What may happen to a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Event {
     /// First of all: which plan this journal belongs to.
@@ -42,7 +43,7 @@ pub enum Event {
     Accepted {
         /// The operation.
         operation: OperationId,
-        /// [`crate::plan::digest_of`].
+        /// SHA-256 of the plan's file in hex.
         plan_digest: String,
         /// user@machine.
         by: String,

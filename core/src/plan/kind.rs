@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::drain::Policy;
+use crate::etcd::schedule::Schedule;
 use crate::facts::etcd::MemberId;
 use crate::ids::HostName;
 use crate::spec::{Role, Spec};
+use crate::version::Version;
 
 /// Everything kubewright knows how to do. Closed on purpose: an executor that met an unknown step would have to guess.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum StepKind {
     /// Make certificates, kubeconfigs and, for a new cluster, its authorities; keep a copy on the hosts named until the
@@ -27,6 +30,28 @@ pub enum StepKind {
     },
     /// Packages, kernel settings, containerd, binaries, images.
     PrepareHost(Preparation),
+    /// Programs and images of a version that a host goes over to later; what runs stays what it is.
+    Stage(Preparation),
+    /// Go over to another version: the kubelet and the static pods stop, their files and programs change, the kubelet starts
+    /// again, and what runs is proved. Where that does not succeed, the host goes back to what it ran before, but never to
+    /// an older etcd than one that has served, and the step fails.
+    #[serde(rename_all = "camelCase")]
+    SwapVersion {
+        /// Which.
+        version: Version,
+        /// Its programs, staged before.
+        programs: Vec<Artefact>,
+        /// Whether its certificates and kubeconfigs take the place of the old ones meanwhile, made by [`StepKind::MakeKeys`]
+        /// before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        renew_certificates: bool,
+        /// What its etcd's manifest says of its first start, where it has one.
+        etcd: EtcdStart,
+        /// How long what starts may take until it serves, each way.
+        serve_seconds: u32,
+        /// How long the node may take then until the API calls it Ready, each way.
+        ready_seconds: u32,
+    },
     /// Files of one host, all atomically.
     PlaceFiles {
         /// Which of them.
@@ -57,8 +82,13 @@ pub enum StepKind {
         /// Whose etcd it is; none where the host has no member. Where it has another by then, that is left alone.
         member: Option<MemberId>,
     },
-    /// Prove that all of etcd's members are well and hold the same.
-    ProveEtcd,
+    /// Prove that etcd's members are well and hold the same.
+    #[serde(rename_all = "camelCase")]
+    ProveEtcd {
+        /// But for these: they were ill when it was planned, and nothing here mends them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        not_waited_for: Vec<MemberId>,
+    },
     /// Let the member of this host lead.
     MoveEtcdLeader,
     /// Give what is free in the database of this host's member back to the disk; its leadership moves away before. It answers nobody
@@ -72,7 +102,23 @@ pub enum StepKind {
         revision: i64,
     },
     /// Take alarms back; who raised them raises them again where their cause is still there.
-    DisarmEtcd,
+    DisarmEtcd {
+        /// Only those about this member: etcd keeps the alarms of who has left. All where none is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<MemberId>,
+    },
+    /// Have a host take copies of etcd by itself: kubewright, the spec and a timer are put there.
+    #[serde(rename_all = "camelCase")]
+    ScheduleCopies {
+        /// When, and what becomes of them.
+        schedule: Schedule,
+        /// Which of the hosts that do it is this, from 0: they begin one after another.
+        position: usize,
+        /// The text of the spec's file.
+        spec: String,
+    },
+    /// Have a host stop it; copies stay.
+    UnscheduleCopies,
     /// Take off a host what kubewright put on it; etcd's data moves aside.
     #[serde(rename_all = "camelCase")]
     ResetHost {
@@ -163,7 +209,7 @@ pub enum StepKind {
 pub const NO_DEADLINE: u32 = u32::MAX;
 
 /// Where a cluster's authorities come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum KeySource {
     /// They are made.
@@ -173,7 +219,7 @@ pub enum KeySource {
 }
 
 /// Some of the files of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FileSet {
     /// Keys, kubeconfigs, manifests and kubelet configuration.
@@ -192,7 +238,7 @@ pub enum FileSet {
 }
 
 /// How a member's etcd starts when it has no data yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EtcdStart {
     /// Random per cluster, so that members of two clusters that share addresses can never mix.
@@ -204,7 +250,7 @@ pub struct EtcdStart {
 }
 
 /// etcd's `--initial-cluster-state`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ClusterState {
     /// All members start together and form it. Only the very first manifest says so.
@@ -238,7 +284,7 @@ impl EtcdStart {
 }
 
 /// What a host needs before Kubernetes starts on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Preparation {
     /// Packages of the distribution.
@@ -254,7 +300,7 @@ pub struct Preparation {
 }
 
 /// A download with the digest it must have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Artefact {
     /// Such as `kubelet`.
@@ -269,12 +315,16 @@ pub struct Artefact {
     pub destination: String,
     /// Mode of what is installed, such as `0755`.
     pub mode: String,
+    /// Where people and units look for it: a symbolic link to the destination, which names the version. None where the
+    /// destination itself is that place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// Members of the archive to install; all where empty.
     pub members: Vec<String>,
 }
 
 /// How an artefact is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ArtefactKind {
     /// As it is.
@@ -284,7 +334,7 @@ pub enum ArtefactKind {
 }
 
 /// A container image and the digest it must have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Image {
     /// Such as `registry.k8s.io/pause:3.10.1`.
     pub reference: String,
@@ -293,7 +343,7 @@ pub struct Image {
 }
 
 /// Cluster objects that belong together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ObjectGroup {
     /// Bindings by which nodes and the administrator may do their work.
@@ -322,7 +372,7 @@ impl ObjectGroup {
 }
 
 /// How to learn, without changing anything, whether a step that may have run was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Probe {
     /// No need to ask: doing it again does no harm and ends the same.
@@ -342,7 +392,7 @@ pub enum Probe {
 }
 
 /// How a step is taken back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Undo {
     /// Nothing stays behind that would matter.
@@ -356,16 +406,20 @@ pub enum Undo {
 }
 
 /// The part of the story a step belongs to, in the order it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
+    /// Programs and images of another version brought to hosts.
+    Stage,
     /// Pods moved away.
     Drain,
+    /// Packages, containerd, binaries, images.
+    Prepare,
     /// What is done on a host while its pods are elsewhere; etcd's databases, history, alarms, leader; a member of it
     /// that is taken out.
     Maintain,
-    /// Packages, containerd, binaries, images.
-    Prepare,
+    /// Hosts that go over to another version.
+    Upgrade,
     /// Authorities, certificates, kubeconfigs.
     Keys,
     /// Files in place, control planes up.
@@ -383,7 +437,9 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
+            Self::Stage => "stage",
             Self::Drain => "drain",
+            Self::Upgrade => "upgrade",
             Self::Maintain => "maintain",
             Self::Prepare => "prepare",
             Self::Keys => "keys",
@@ -402,6 +458,8 @@ impl StepKind {
         match self {
             Self::MakeKeys { .. } => "keys",
             Self::PrepareHost(_) => "prepare",
+            Self::Stage(_) => "stage",
+            Self::SwapVersion { .. } => "swap",
             Self::PlaceFiles { files: FileSet::EtcdManifest, .. } => "manifest",
             Self::PlaceFiles { files: FileSet::StaticPods, .. } => "manifests",
             Self::PlaceFiles { files: FileSet::Kubelet, .. } => "kubelet",
@@ -415,12 +473,14 @@ impl StepKind {
             Self::PromoteEtcdMember => "promote",
             Self::RemoveEtcdMember | Self::ForgetEtcdMember { .. } => "unmember",
             Self::SetEtcdAside { .. } => "aside",
-            Self::ProveEtcd => "agree",
+            Self::ProveEtcd { .. } => "agree",
             Self::MoveEtcdLeader => "lead",
             Self::DefragmentEtcd => "defragment",
             Self::RestartEtcdMember => "restart",
             Self::CompactEtcd { .. } => "compact",
-            Self::DisarmEtcd => "disarm",
+            Self::ScheduleCopies { .. } => "schedule",
+            Self::UnscheduleCopies => "unschedule",
+            Self::DisarmEtcd { .. } => "disarm",
             Self::ResetHost { .. } => "reset",
             Self::DeleteNode => "delete",
             Self::Prove { .. } => "prove",
@@ -444,16 +504,19 @@ impl StepKind {
         match self {
             Self::MakeKeys { .. } => Phase::Keys,
             Self::PrepareHost(_) => Phase::Prepare,
+            Self::Stage(_) => Phase::Stage,
+            Self::SwapVersion { .. } => Phase::Upgrade,
             Self::PlaceFiles { .. } | Self::StartControlPlane => Phase::Start,
             Self::AddEtcdMember { .. } | Self::StartEtcdMember | Self::PromoteEtcdMember => Phase::Start,
             // Whoever comes in its stead comes after.
             Self::ForgetEtcdMember { .. } | Self::SetEtcdAside { .. } => Phase::Maintain,
             Self::RemoveEtcdMember | Self::ResetHost { .. } => Phase::Leave,
             Self::MoveEtcdLeader | Self::DefragmentEtcd | Self::RestartEtcdMember => Phase::Maintain,
-            Self::CompactEtcd { .. } | Self::DisarmEtcd => Phase::Maintain,
+            Self::CompactEtcd { .. } | Self::DisarmEtcd { .. } => Phase::Maintain,
+            Self::ScheduleCopies { .. } | Self::UnscheduleCopies => Phase::Maintain,
             Self::ApplyObjects { .. } => Phase::Objects,
             Self::StartWorker | Self::MarkNode | Self::DeleteNode => Phase::Join,
-            Self::Prove { .. } | Self::ProveEtcd | Self::Settle { .. } => Phase::Prove,
+            Self::Prove { .. } | Self::ProveEtcd { .. } | Self::Settle { .. } => Phase::Prove,
             Self::Cordon | Self::Drain { .. } | Self::Uncordon { .. } => Phase::Drain,
             Self::NoteWorkloads | Self::AwaitDetached => Phase::Drain,
             Self::HandOverEtcdLead | Self::UpdatePackages { .. } | Self::RunScript { .. } | Self::Reboot => {

@@ -3,15 +3,17 @@
 mod kind;
 mod lint;
 mod order;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::facts::Facts;
 use crate::facts::etcd::EtcdFacts;
+use crate::facts::{ClusterFacts, Facts};
 use crate::finding::Finding;
 use crate::guard::Guard;
 use crate::ids::{HostName, OperationId, StepId};
@@ -24,15 +26,17 @@ pub use kind::{
 };
 pub use lint::lint;
 pub use order::{Cycle, waves};
+pub use turns::{Turn, turns};
 
 /// Format of `plan.json`. A reader refuses a higher one; nothing older exists.
 pub const FORMAT: u32 = 1;
 
 /// What will be done, by whom to what, in which order and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// [`FORMAT`] of the writer.
+    /// Format of the plan.
+    #[schemars(extend("const" = FORMAT))]
     pub format: u32,
     /// Name of the run.
     pub operation: OperationId,
@@ -40,7 +44,8 @@ pub struct Plan {
     pub tool_version: String,
     /// What was asked.
     pub intent: Intent,
-    /// The spec it serves: a plan is complete without the user's file.
+    /// The spec it serves, with everything that it left to defaults: a plan is complete without the user's file.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub spec: Spec,
     /// Control planes that carry the run's lock and the journal's mirror: those that there will be at a bootstrap,
     /// later those that there are. A majority of them must agree, so hosts that only join have no voice.
@@ -54,7 +59,7 @@ pub struct Plan {
 }
 
 /// A fact that made the plan legal. A plan whose assumption no longer holds is refused, naming it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Assumption {
     /// Such as `hosts.cp1.machineId`.
     pub path: String,
@@ -63,7 +68,7 @@ pub struct Assumption {
 }
 
 /// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// Stable: position, target, verb.
@@ -87,7 +92,7 @@ pub struct Step {
 }
 
 /// Where a step happens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Target {
     /// On the operator's machine.
@@ -135,8 +140,9 @@ pub fn digest_of(bytes: &[u8]) -> String {
 /// The assumptions of a plan that no longer hold, each as a sentence.
 pub fn moved(plan: &Plan, facts: &Facts) -> Vec<String> {
     let hosts = plan.spec.hosts.iter().flat_map(|host| crate::facts::assumed_of(&host.name, facts));
-    let now: BTreeMap<String, String> =
-        hosts.chain(facts.etcd.known().into_iter().flat_map(EtcdFacts::assumed)).collect();
+    let members = facts.etcd.known().into_iter().flat_map(EtcdFacts::assumed);
+    let versions = facts.cluster.known().into_iter().flat_map(ClusterFacts::assumed);
+    let now: BTreeMap<String, String> = hosts.chain(members).chain(versions).collect();
     plan.assumptions
         .iter()
         .filter_map(|assumed| {

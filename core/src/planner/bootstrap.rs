@@ -10,7 +10,7 @@ use super::story::Story;
 use crate::finding::Finding;
 use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
-use crate::plan::{EtcdStart, FORMAT, FileSet, KeySource, ObjectGroup, Plan, Probe, StepKind, Undo};
+use crate::plan::{EtcdStart, FileSet, KeySource, ObjectGroup, Plan, Probe, StepKind, Undo};
 use crate::spec::{CniName, Host, Role, Spec};
 
 /// The first cluster on these hosts.
@@ -110,20 +110,10 @@ pub(super) fn tell(input: Input<'_>, findings: Vec<Finding>) -> Plan {
         .within(SHORT_SECONDS)
         .because("from here on the control planes' own files are the authority");
 
-    Plan {
-        format: FORMAT,
-        operation: input.identity.operation.clone(),
-        tool_version: input.tool_version.to_owned(),
-        intent: Intent::Bootstrap,
-        spec: spec.clone(),
-        keepers,
-        assumptions: assumptions(input),
-        findings,
-        steps: story.steps(),
-    }
+    input.plan(Intent::Bootstrap, keepers, assumptions(input), findings, story)
 }
 
-fn groups(spec: &Spec) -> Vec<ObjectGroup> {
+pub(super) fn groups(spec: &Spec) -> Vec<ObjectGroup> {
     let mut groups = vec![ObjectGroup::Configuration, ObjectGroup::KubeProxy, ObjectGroup::CoreDns];
     if spec.network.cni.name != CniName::None {
         groups.push(ObjectGroup::Network);
@@ -131,7 +121,7 @@ fn groups(spec: &Spec) -> Vec<ObjectGroup> {
     groups
 }
 
-fn reason(group: ObjectGroup) -> &'static str {
+pub(super) fn reason(group: ObjectGroup) -> &'static str {
     match group {
         ObjectGroup::Rbac => "kubeadm's bindings",
         ObjectGroup::Configuration => {

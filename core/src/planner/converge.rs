@@ -9,7 +9,7 @@ use super::story::Story;
 use crate::finding::Finding;
 use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
-use crate::plan::{EtcdStart, FORMAT, FileSet, ObjectGroup, Plan, Probe, StepKind, Undo};
+use crate::plan::{EtcdStart, FileSet, ObjectGroup, Plan, Probe, StepKind, Undo};
 use crate::spec::{Host, Role};
 
 /// The steps that take the differences away.
@@ -28,17 +28,7 @@ pub(super) fn tell(input: Input<'_>, differences: &Differences<'_>, findings: Ve
             .collect();
     let changed = differences.marks.iter().map(|(host, _)| mark(&mut story, host, &right)).collect::<Vec<_>>();
     end(&mut story, differences, &copies_on, &[right, joined.marked, proxies, told, changed].concat());
-    Plan {
-        format: FORMAT,
-        operation: input.identity.operation.clone(),
-        tool_version: input.tool_version.to_owned(),
-        intent: Intent::Converge,
-        spec: input.spec.clone(),
-        keepers,
-        assumptions: assumptions(input),
-        findings,
-        steps: story.steps(),
-    }
+    input.plan(Intent::Converge, keepers, assumptions(input), findings, story)
 }
 
 fn names(hosts: &[&Host]) -> Vec<HostName> {

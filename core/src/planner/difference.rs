@@ -1,6 +1,6 @@
 //! How the hosts of a cluster differ from what the spec comes to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{DesiredHost, Input};
 use crate::facts::{Fact, HostFacts};
@@ -89,23 +89,15 @@ impl<'a> Differences<'a> {
     fn compare(&mut self, host: &'a Host, seen: &HostFacts, desired: &DesiredHost) {
         let mut unable = Vec::new();
         let (mut kubelet, mut proxy) = (false, false);
-        let nothing = BTreeMap::new();
-        let files = seen.files.known().unwrap_or(&nothing);
-        for (path, file) in &desired.files {
-            if files.get(path).is_some_and(|digest| file.digests.contains(digest)) {
-                continue;
-            }
+        for (path, file) in desired.other_files(seen) {
             match file.refreshed_with {
                 Some(FileSet::Kubelet) => kubelet = true,
                 Some(FileSet::Proxy) => proxy = true,
                 _ => unable.push(path.clone()),
             }
         }
-        let artefacts = seen.artefacts.known().unwrap_or(&nothing);
-        let missing = |name: &str, sha256: &String| artefacts.get(name) != Some(sha256);
-        for artefact in desired.preparation.artefacts.iter().filter(|one| missing(&one.name, &one.sha256)) {
-            unable.push(format!("{} (another version or none)", artefact.name));
-        }
+        let artefacts = desired.other_artefacts(seen);
+        unable.extend(artefacts.map(|artefact| format!("{} (another version or none)", artefact.name)));
         if kubelet {
             self.kubelets.push(host);
         }

@@ -28,6 +28,18 @@ pub struct Choices {
     pub patience_seconds: u32,
 }
 
+impl Choices {
+    /// What a drain with these choices may have to be allowed.
+    pub fn permissions(&self) -> Vec<Permission> {
+        let mut needed = Permission::needed(&Policy::default());
+        // Which budgets it goes past is known only once they were seen.
+        if self.consents.iter().any(|code| code.starts_with("PDB")) {
+            needed.push(Permission::DeletePods);
+        }
+        needed
+    }
+}
+
 /// Everything that planning for one node may look at.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeInput<'a> {

@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 
 use super::steps::{SHORT_SECONDS, START_SECONDS};
 use super::story::Story;
-use super::{Identity, Outcome};
+use super::{Input, Outcome};
+use crate::facts::Fact;
 use crate::facts::etcd::{AlarmKind, Answer, EtcdFacts, Member, Sight};
-use crate::facts::{Fact, Facts};
-use crate::finding::{Finding, Severity, Subject, worst};
+use crate::finding::{Finding, Severity, Subject};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
 use crate::intent::{EtcdWork, Intent};
-use crate::plan::{Assumption, FORMAT, Plan, StepKind, Undo};
+use crate::plan::{Assumption, StepKind, Undo};
 use crate::quorum::View;
-use crate::spec::Spec;
 
 /// A database of 8 GiB, etcd's advised limit, on a slow disk: 1.3 GB take 10 s on a fast one.
 const DEFRAGMENT_SECONDS: u32 = 900;
@@ -42,59 +41,50 @@ const RESTART: Pause = Pause {
 /// Hundredths of its quota that a database may have for its alarm to be worth taking back: it would be raised again at the next write.
 const NEARLY_FULL: u64 = 95;
 
-/// Everything that planning such work may look at.
+/// Everything that planning for etcd may look at.
 #[derive(Clone, Copy, Debug)]
-pub struct Maintaining<'a> {
-    /// The cluster.
-    pub spec: &'a Spec,
-    /// What was seen of its hosts and of etcd.
-    pub facts: &'a Facts,
+pub struct EtcdInput<'a> {
+    /// The spec; facts of its hosts and of etcd.
+    pub input: Input<'a>,
     /// Codes of findings that were agreed to.
     pub consents: &'a BTreeSet<String>,
-    /// Drawn at random by the caller.
-    pub identity: &'a Identity,
-    /// Version of this kubewright.
-    pub tool_version: &'a str,
+}
+
+impl EtcdInput<'_> {
+    /// What a story about etcd comes to. Where nobody could be asked there is none, and a finding of this code says so.
+    pub(super) fn planned(
+        self,
+        silent: &str,
+        intent: Intent,
+        tell: impl FnOnce(&mut Story, &EtcdFacts, &mut Vec<Finding>),
+    ) -> Outcome {
+        let why = match &self.input.facts.etcd {
+            Fact::Known { value: etcd, .. } => {
+                let mut findings = self.input.findings.to_vec();
+                let mut story = Story::default();
+                tell(&mut story, etcd, &mut findings);
+                let assumptions = etcd.assumed().into_iter().map(|(path, value)| Assumption { path, value }).collect();
+                return Outcome::of(self.input, intent, assumptions, findings, story);
+            }
+            Fact::Absent => "nobody asked etcd for its members".to_owned(),
+            Fact::Unreadable { why, .. } => format!("etcd cannot be asked: {why}"),
+        };
+        let finding = Finding::new(Severity::Blocks, silent, Subject::Cluster, why);
+        Outcome::Blocked { findings: vec![finding.hint("kubewright etcd status tells how the members are")] }
+    }
 }
 
 /// Plans it.
-pub fn maintain(input: Maintaining<'_>, work: &EtcdWork) -> Outcome {
-    let etcd = match &input.facts.etcd {
-        Fact::Known { value, .. } => value,
-        Fact::Absent => return blocked("WORK001", "nobody asked etcd for its members"),
-        Fact::Unreadable { why, .. } => return blocked("WORK001", format!("etcd cannot be asked: {why}")),
-    };
-    let mut story = Story::default();
-    let findings = match work {
-        EtcdWork::MoveLeader { to } => move_leader(&mut story, etcd, to.as_ref()),
-        EtcdWork::Defragment { hosts } => one_by_one(&mut story, etcd, hosts, input.consents, &DEFRAGMENT),
-        EtcdWork::Restart { hosts } => one_by_one(&mut story, etcd, hosts, input.consents, &RESTART),
-        EtcdWork::Compact => compact(&mut story, etcd),
-        EtcdWork::Disarm => disarm(&mut story, etcd),
-    };
-    if worst(&findings) == Some(Severity::Blocks) {
-        return Outcome::Blocked { findings };
-    }
-    let steps = story.steps();
-    if steps.is_empty() {
-        return Outcome::Nothing { findings };
-    }
-    Outcome::checked(Plan {
-        format: FORMAT,
-        operation: input.identity.operation.clone(),
-        tool_version: input.tool_version.to_owned(),
-        intent: Intent::MaintainEtcd { work: work.clone() },
-        spec: input.spec.clone(),
-        keepers: input.facts.keepers(input.spec).into_iter().map(|host| host.name.clone()).collect(),
-        assumptions: etcd.assumed().into_iter().map(|(path, value)| Assumption { path, value }).collect(),
-        findings,
-        steps,
+pub fn maintain(asked: EtcdInput<'_>, work: &EtcdWork) -> Outcome {
+    asked.planned("WORK001", Intent::MaintainEtcd { work: work.clone() }, |story, etcd, findings| {
+        findings.extend(match work {
+            EtcdWork::MoveLeader { to } => move_leader(story, etcd, to.as_ref()),
+            EtcdWork::Defragment { hosts } => one_by_one(story, etcd, hosts, asked.consents, &DEFRAGMENT),
+            EtcdWork::Restart { hosts } => one_by_one(story, etcd, hosts, asked.consents, &RESTART),
+            EtcdWork::Compact => compact(story, etcd),
+            EtcdWork::Disarm => disarm(story, etcd),
+        });
     })
-}
-
-fn blocked(code: &str, text: impl Into<String>) -> Outcome {
-    let finding = Finding::new(Severity::Blocks, code, Subject::Cluster, text);
-    Outcome::Blocked { findings: vec![finding.hint("kubewright etcd status tells how the members are")] }
 }
 
 /// WORK002: etcd does not bear it now.
@@ -218,7 +208,7 @@ fn disarm(story: &mut Story, etcd: &EtcdFacts) -> Vec<Finding> {
         findings.push(Finding::new(Severity::Blocks, "WORK002", Subject::Cluster, text));
     }
     story
-        .in_cluster(StepKind::DisarmEtcd)
+        .in_cluster(StepKind::DisarmEtcd { of: None })
         .within(SHORT_SECONDS)
         .because("an alarm stays until somebody takes it back, whatever became of its cause");
     findings

@@ -3,80 +3,39 @@
 
 use std::collections::BTreeSet;
 
+use super::etcd::EtcdInput;
 use super::join::{Members, add_learner, promote, start_member, start_serving};
 use super::reset::RESET_SECONDS;
 use super::steps::{PROVE_SECONDS, SHORT_SECONDS, same_machine};
 use super::story::{Draft, Story};
 use super::{Input, Outcome};
 use crate::facts::etcd::{EtcdFacts, Member, MemberId};
-use crate::facts::{Fact, HostFacts, Membership};
-use crate::finding::{Finding, Severity, Subject, worst};
+use crate::facts::{HostFacts, Membership};
+use crate::finding::{Finding, Severity, Subject};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
 use crate::intent::{Intent, MemberWork};
-use crate::plan::{Assumption, EtcdStart, FORMAT, FileSet, Plan, StepKind, Undo};
+use crate::plan::{EtcdStart, FileSet, StepKind, Undo};
 use crate::quorum::{Change, Machine, Verdict, View, decide};
 use crate::spec::{Host, Role};
 
 /// Where static pods' manifests are.
 const MANIFESTS: &str = "/etc/kubernetes/manifests/";
 
-/// Everything that planning such a change may look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Changing<'a> {
-    /// The spec; facts of its hosts and of etcd; of what hosts should have, the files of who gets a member.
-    pub input: Input<'a>,
-    /// Codes of findings that were agreed to.
-    pub consents: &'a BTreeSet<String>,
-}
-
-/// Plans it.
-pub fn change(changing: Changing<'_>, work: &MemberWork) -> Outcome {
-    let Changing { input, .. } = changing;
-    let etcd = match &input.facts.etcd {
-        Fact::Known { value, .. } => value,
-        Fact::Absent => return blocked("nobody asked etcd for its members"),
-        Fact::Unreadable { why, .. } => return blocked(&format!("etcd cannot be asked: {why}")),
-    };
-    let mut findings = input.findings.to_vec();
-    let mut story = Story::default();
-    match work {
-        MemberWork::Replace { host } => renew(&mut story, changing, etcd, host, &mut findings),
+/// Plans it. Of what hosts should have only the files of who gets a member matter.
+pub fn change(asked: EtcdInput<'_>, work: &MemberWork) -> Outcome {
+    asked.planned("VOTER001", Intent::ChangeEtcd { change: work.clone() }, |story, etcd, findings| match work {
+        MemberWork::Replace { host } => renew(story, asked, etcd, host, findings),
         MemberWork::Add { host } => match etcd.member_on(host).filter(|member| member.has_started()) {
             Some(member) => findings.extend(has_one(etcd, host, member)),
-            None => renew(&mut story, changing, etcd, host, &mut findings),
+            None => renew(story, asked, etcd, host, findings),
         },
-        MemberWork::Remove { member } => take_out(&mut story, changing, etcd, member, &mut findings),
-    }
-    findings.sort();
-    findings.dedup();
-    if worst(&findings) == Some(Severity::Blocks) {
-        return Outcome::Blocked { findings };
-    }
-    let steps = story.steps();
-    if steps.is_empty() {
-        return Outcome::Nothing { findings };
-    }
-    Outcome::checked(Plan {
-        format: FORMAT,
-        operation: input.identity.operation.clone(),
-        tool_version: input.tool_version.to_owned(),
-        intent: Intent::ChangeEtcd { change: work.clone() },
-        spec: input.spec.clone(),
-        keepers: input.facts.keepers(input.spec).into_iter().map(|host| host.name.clone()).collect(),
-        assumptions: etcd.assumed().into_iter().map(|(path, value)| Assumption { path, value }).collect(),
-        findings,
-        steps,
+        MemberWork::Remove { member } => take_out(story, asked, etcd, member, findings),
     })
 }
 
 fn about(host: &HostName, severity: Severity, code: &str, text: impl Into<String>) -> Finding {
     Finding::new(severity, code, Subject::Host(host.clone()), text)
-}
-
-fn blocked(text: &str) -> Outcome {
-    let finding = Finding::new(Severity::Blocks, "VOTER001", Subject::Cluster, text);
-    Outcome::Blocked { findings: vec![finding.hint("kubewright etcd status tells how the members are")] }
 }
 
 /// VOTER008: adding one is not mending one. With a voter that is well there is nothing to do.
@@ -93,8 +52,8 @@ fn has_one(etcd: &EtcdFacts, host: &HostName, member: &Member) -> Option<Finding
 }
 
 /// The member of a host leaves, if there is one, and a new one comes.
-fn renew(story: &mut Story, changing: Changing<'_>, etcd: &EtcdFacts, name: &HostName, findings: &mut Vec<Finding>) {
-    let Changing { input, consents } = changing;
+fn renew(story: &mut Story, asked: EtcdInput<'_>, etcd: &EtcdFacts, name: &HostName, findings: &mut Vec<Finding>) {
+    let EtcdInput { input, consents } = asked;
     let Some(host) = input.spec.host(name).filter(|host| host.is(Role::Etcd)) else {
         findings.push(about(name, Severity::Blocks, "VOTER003", "the spec names no such host with role etcd"));
         return;
@@ -151,12 +110,10 @@ fn comes_up(
     let up = on_part(story.on(&host.name, StepKind::StartEtcdMember), input, host);
     let up = start_member(up, [&placed]);
     let promoted = promote(story, host, [&up]);
-    let mut proved = agree(story, &promoted);
-    // Only that of the member that left was let pass.
+    let mut proved = agree(story, &promoted, &[]);
+    // Only those of members that left were let pass.
     if !etcd.alarms.is_empty() {
-        proved = story.in_cluster(StepKind::DisarmEtcd).after([&proved]).within(SHORT_SECONDS).because(
-            "whom the alarm is about has left, and contents agree; until it is taken back nothing can be written",
-        );
+        proved = take_back(story, None, &proved);
     }
     let manifests = place(story, input, host, FileSet::StaticPods, &start, &proved);
     let serving = on_part(story.on(&host.name, StepKind::StartControlPlane), input, host);
@@ -166,6 +123,16 @@ fn comes_up(
         .after([&serving])
         .within(PROVE_SECONDS)
         .because("nothing is promised that was not seen: its node is Ready");
+}
+
+/// The alarms of who has left are taken back: etcd itself keeps them, and with them it writes nothing (`AlarmStore` forgets one by a
+/// deactivation alone; etcd-io/etcd#14379).
+fn take_back(story: &mut Story, of: Option<MemberId>, after: &StepId) -> StepId {
+    story
+        .in_cluster(StepKind::DisarmEtcd { of })
+        .after([after])
+        .within(SHORT_SECONDS)
+        .because("whom the alarm is about has left, and contents agree; until it is taken back nothing can be written")
 }
 
 fn place(
@@ -186,12 +153,21 @@ fn place(
         .because(why)
 }
 
-fn agree(story: &mut Story, after: &StepId) -> StepId {
+/// All members are well and hold the same, but for those that are ill already.
+fn agree(story: &mut Story, after: &StepId, ill: &[&Member]) -> StepId {
+    let who = match ill {
+        [] => "all members are well, and hold the same at one revision".to_owned(),
+        ill => {
+            let names: Vec<String> = ill.iter().map(ToString::to_string).collect();
+            let names = names.join(", ");
+            format!("all but {names}, not well before, are well and hold the same at one revision")
+        }
+    };
     story
-        .in_cluster(StepKind::ProveEtcd)
+        .in_cluster(StepKind::ProveEtcd { not_waited_for: ill.iter().map(|member| member.id).collect() })
         .after([after])
         .within(PROVE_SECONDS)
-        .because("nothing is promised that was not seen: all members are well, and hold the same at one revision")
+        .because(format!("nothing is promised that was not seen: {who}"))
 }
 
 /// The guards of steps on a host that is a part of the cluster and stays one.
@@ -323,22 +299,22 @@ fn manifests<'d>(input: Input<'d>, host: &Host, wanted: impl Fn(Option<&String>,
 }
 
 /// A member leaves for good, or until somebody adds one again.
-fn take_out(story: &mut Story, changing: Changing<'_>, etcd: &EtcdFacts, named: &str, findings: &mut Vec<Finding>) {
-    let Changing { input, consents } = changing;
+fn take_out(story: &mut Story, asked: EtcdInput<'_>, etcd: &EtcdFacts, named: &str, findings: &mut Vec<Finding>) {
+    let EtcdInput { input, consents } = asked;
     let Some(member) = member_named(etcd, named) else {
-        let text = format!("etcd has no member {named}");
-        let finding = Finding::new(Severity::Blocks, "VOTER003", Subject::Cluster, text);
-        findings.push(finding.hint("kubewright etcd status lists the members, their hosts and identities"));
+        clear_up(story, input, etcd, named, findings);
         return;
     };
     let home = home_of(input, etcd, member);
     let name = home.map_or_else(|| HostName::new(member.to_string()), |host| host.name.clone());
+    let ill: Vec<&Member> = View::of(etcd).ill().map(|(ill, _)| ill).filter(|ill| ill.id != member.id).collect();
     let change = |gone| MemberChange::Forget { member: member.id, gone };
     findings.extend(doubtful(etcd, &name, member, Leaving::ForGood));
     findings.extend(unbearable(&name, &change(true), etcd));
     let lives = home.filter(|host| input.facts.is_part(&host.name, input.spec));
     findings.extend(lives.filter(|_| !member.learner).map(loses_its_etcd));
     findings.extend(home.map(comes_back));
+    findings.extend(ill.iter().map(|ill| left_ill(etcd, ill)));
 
     let agreed = consents.contains("VOTER005");
     let leave = StepKind::ForgetEtcdMember { member: member.id };
@@ -352,13 +328,53 @@ fn take_out(story: &mut Story, changing: Changing<'_>, etcd: &EtcdFacts, named: 
         .within(SHORT_SECONDS)
         .because("a member that is off the list holds no place in any majority; leadership moves away before");
     if let Some(host) = lives {
-        before = on_part(story.on(&host.name, StepKind::SetEtcdAside { member: None }), input, host)
-            .after([&before])
-            .undo(Undo::Impossible("its data is kept beside /var/lib/etcd".to_owned()))
-            .within(RESET_SECONDS)
-            .because("an etcd that is no member ends again and again, and an API server beside it with it");
+        before = set_aside(story, input, host, &[before]);
     }
-    agree(story, &before);
+    let proved = agree(story, &before, &ill);
+    if etcd.alarms.iter().any(|alarm| alarm.member == Some(member.id)) {
+        take_back(story, Some(member.id), &proved);
+    }
+}
+
+/// What a removal left that was given up in between: the member is off the list, its etcd and the control plane beside it start again
+/// and again on its host, an alarm is about it.
+fn clear_up(story: &mut Story, input: Input<'_>, etcd: &EtcdFacts, named: &str, findings: &mut Vec<Finding>) {
+    let home = input.spec.host(&HostName::new(named)).filter(|host| host.is(Role::Etcd));
+    let home = home.filter(|host| etcd.member_at(&host.etcd_peer_url()).is_none());
+    let Some((host, seen)) = home
+        .filter(|host| input.facts.is_part(&host.name, input.spec))
+        .and_then(|host| Some((host, input.facts.host(&host.name)?)))
+    else {
+        let text = format!("etcd has no member {named}");
+        let finding = Finding::new(Severity::Blocks, "VOTER003", Subject::Cluster, text);
+        findings.push(finding.hint("kubewright etcd status lists the members, their hosts and identities"));
+        return;
+    };
+    findings.push(comes_back(host));
+    let starts = seen.files.known().is_none_or(|files| files.contains_key(&format!("{MANIFESTS}etcd.yaml")));
+    if !starts && !seen.may_hold_etcd_data() {
+        return;
+    }
+    let text =
+        "it has left etcd already; what is there of its etcd and of the control plane beside it ends and moves aside";
+    findings.push(about(&host.name, Severity::Info, "VOTER012", text));
+    let ill: Vec<&Member> = View::of(etcd).ill().map(|(ill, _)| ill).collect();
+    findings.extend(ill.iter().map(|ill| left_ill(etcd, ill)));
+    let aside = set_aside(story, input, host, &[]);
+    let mut last = agree(story, &aside, &ill);
+    let gone = etcd.alarms.iter().filter_map(|alarm| alarm.member).filter(|id| etcd.member(*id).is_none());
+    for member in gone.collect::<BTreeSet<_>>() {
+        last = take_back(story, Some(member), &last);
+    }
+}
+
+/// The etcd of who is no member any more ends on its host.
+fn set_aside(story: &mut Story, input: Input<'_>, host: &Host, after: &[StepId]) -> StepId {
+    on_part(story.on(&host.name, StepKind::SetEtcdAside { member: None }), input, host)
+        .after(after)
+        .undo(Undo::Impossible("its data is kept beside /var/lib/etcd".to_owned()))
+        .within(RESET_SECONDS)
+        .because("an etcd that is no member ends again and again, and an API server beside it with it")
 }
 
 /// The member on the host of this name, or with this identity, or of this name.
@@ -381,6 +397,18 @@ fn loses_its_etcd(host: &Host) -> Finding {
         "a member that is to be renewed:  kubewright etcd member replace {name}; a node that is to go:  kubewright node remove {name}"
     );
     about(name, Severity::NeedsConsent, "VOTER009", text).hint(hint)
+}
+
+/// VOTER011: the removal of one mends no other.
+fn left_ill(etcd: &EtcdFacts, member: &Member) -> Finding {
+    let standing = View::of(etcd).standing(member.id).map(ToString::to_string).unwrap_or_default();
+    let (subject, place) = match etcd.hosts.get(&member.id) {
+        Some(host) => (Subject::Host(host.clone()), host.to_string()),
+        None => (Subject::Cluster, member.id.to_string()),
+    };
+    let text = format!("{member} {standing}: it is left as it is, and not waited for in the end");
+    let hint = format!("afterwards:  kubewright etcd member replace {place}, or remove {place}");
+    Finding::new(Severity::Warns, "VOTER011", subject, text).hint(hint)
 }
 
 /// VOTER010.

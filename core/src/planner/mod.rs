@@ -12,8 +12,11 @@ pub mod members;
 mod preflight;
 mod remove;
 mod reset;
+mod schedule;
 mod steps;
 mod story;
+mod turn;
+mod upgrade;
 
 use std::collections::BTreeMap;
 
@@ -21,17 +24,22 @@ use serde::{Deserialize, Serialize};
 
 use self::apply::apply;
 use self::reset::reset;
-use crate::facts::Facts;
-use crate::finding::Finding;
+use self::story::Story;
+use crate::facts::{Facts, HostFacts};
+use crate::finding::{Finding, Severity, worst};
 use crate::ids::{HostName, OperationId};
+use crate::intent::Intent;
 use crate::marks::NodeMarks;
-use crate::plan::{FileSet, Plan, Preparation, lint};
+use crate::plan::{Artefact, Assumption, FORMAT, FileSet, Plan, Preparation, lint};
 use crate::spec::Spec;
 
 pub use drain::{Choices, NodeInput, cordon, drain, foresee, uncordon};
-pub use maintain::{Maintenance, Script, Work, maintain};
+pub use maintain::{Script, Work, maintain};
 pub use remove::{Removal, remove};
 pub use reset::Reset;
+pub use schedule::{schedule, unschedule};
+pub use turn::Nodes;
+pub use upgrade::{Hop, upgrade};
 
 /// What each host should have, rendered from the spec outside of this crate (`manifests` knows the texts; the
 /// planner only compares digests).
@@ -52,6 +60,20 @@ pub struct DesiredHost {
     pub marks: NodeMarks,
 }
 
+impl DesiredHost {
+    /// Files that a host does not have, or has otherwise; all of them where nobody could see.
+    fn other_files<'s>(&'s self, seen: &'s HostFacts) -> impl Iterator<Item = (&'s String, &'s DesiredFile)> {
+        let has = |path: &str| seen.files.known().and_then(|files| files.get(path));
+        self.files.iter().filter(move |(path, file)| has(path).is_none_or(|digest| !file.digests.contains(digest)))
+    }
+
+    /// Programs that a host does not run as they should be; all of them where nobody could see.
+    fn other_artefacts<'s>(&'s self, seen: &'s HostFacts) -> impl Iterator<Item = &'s Artefact> {
+        let runs = |name: &str| seen.artefacts.known().and_then(|artefacts| artefacts.get(name));
+        self.preparation.artefacts.iter().filter(move |wanted| runs(&wanted.name) != Some(&wanted.sha256))
+    }
+}
+
 /// A file as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +81,9 @@ pub struct DesiredFile {
     /// SHA-256 in hex. Several where more than one rendering is right (the first etcd manifest says `new`, a later one
     /// `existing`).
     pub digests: Vec<String>,
+    /// Whether it is put in place while the host is prepared, before anything of Kubernetes.
+    #[serde(default)]
+    pub preparation: bool,
     /// The files it is placed with on a node that runs; `None` where a running node needs more than a file for it.
     pub refreshed_with: Option<FileSet>,
 }
@@ -126,7 +151,56 @@ pub enum Outcome {
     Plan(Box<Plan>),
 }
 
+impl Input<'_> {
+    /// The plan of a story.
+    fn plan(
+        self,
+        intent: Intent,
+        keepers: Vec<HostName>,
+        assumptions: Vec<Assumption>,
+        findings: Vec<Finding>,
+        story: Story,
+    ) -> Plan {
+        Plan {
+            format: FORMAT,
+            operation: self.identity.operation.clone(),
+            tool_version: self.tool_version.to_owned(),
+            intent,
+            spec: self.spec.clone(),
+            keepers,
+            assumptions,
+            findings,
+            steps: story.steps(),
+        }
+    }
+
+    /// The control planes that carry the lock of a run on a cluster that stands.
+    fn keepers(self) -> Vec<HostName> {
+        self.facts.keepers(self.spec).into_iter().map(|host| host.name.clone()).collect()
+    }
+}
+
 impl Outcome {
+    /// How planning for a cluster that stands ends: blocked by the worst that was found, with nothing where there is no step, else with
+    /// the plan.
+    fn of(
+        input: Input<'_>,
+        intent: Intent,
+        assumptions: Vec<Assumption>,
+        mut findings: Vec<Finding>,
+        story: Story,
+    ) -> Self {
+        findings.sort();
+        findings.dedup();
+        if worst(&findings) == Some(Severity::Blocks) {
+            return Self::Blocked { findings };
+        }
+        if story.is_empty() {
+            return Self::Nothing { findings };
+        }
+        Self::checked(input.plan(intent, input.keepers(), assumptions, findings, story))
+    }
+
     /// The plan, unless it contradicts itself: then it is not run, and what is wrong in it is told.
     fn checked(plan: Plan) -> Self {
         let contradictions = lint(&plan);

@@ -6,11 +6,11 @@ use super::story::Story;
 use super::{Input, Outcome};
 use crate::drain::{Permission, World};
 use crate::facts::{Fact, HostFacts, Membership};
-use crate::finding::{Finding, Severity, Subject, worst};
+use crate::finding::{Finding, Severity, Subject};
 use crate::guard::{Guard, MemberChange};
 use crate::ids::StepId;
 use crate::intent::Intent;
-use crate::plan::{EtcdStart, FORMAT, FileSet, ObjectGroup, Plan, StepKind, Undo};
+use crate::plan::{EtcdStart, FileSet, ObjectGroup, StepKind, Undo};
 use crate::spec::{EndpointMode, Host, Role};
 
 /// Everything that planning a removal may look at.
@@ -48,26 +48,12 @@ pub fn remove(removal: Removal<'_>) -> Outcome {
     let drained = removal.world.filter(|world| !gone && world.target().is_some());
     let ahead = drained.map(|world| foresee(world, removal.choices, removal.denied));
     findings.extend(ahead.iter().flat_map(|(_, ahead)| ahead.findings.clone()));
-    findings.sort();
-    findings.dedup();
-    if worst(&findings) == Some(Severity::Blocks) {
-        return Outcome::Blocked { findings };
-    }
     let mut story = Story::default();
     let moved: Vec<StepId> =
         ahead.into_iter().map(|(policy, ahead)| tell_drain(&mut story, &host.name, policy, &ahead, &[])).collect();
     tell(&mut story, removal, gone, moved);
-    Outcome::checked(Plan {
-        format: FORMAT,
-        operation: input.identity.operation.clone(),
-        tool_version: input.tool_version.to_owned(),
-        intent: Intent::RemoveNode { node: host.name.clone() },
-        spec: input.spec.clone(),
-        keepers: input.facts.keepers(input.spec).into_iter().map(|host| host.name.clone()).collect(),
-        assumptions: assumptions(input),
-        findings,
-        steps: story.steps(),
-    })
+    let intent = Intent::RemoveNode { node: host.name.clone() };
+    Outcome::of(input, intent, assumptions(input), findings, story)
 }
 
 fn about(host: &Host, severity: Severity, code: &str, text: impl Into<String>) -> Finding {

@@ -8,7 +8,7 @@ use crate::finding::{Finding, Severity, Subject, worst};
 use crate::guard::Guard;
 use crate::ids::{HostName, StepId};
 use crate::intent::Intent;
-use crate::plan::{FORMAT, Plan, StepKind, Undo};
+use crate::plan::{Plan, StepKind, Undo};
 use crate::spec::{Host, Role};
 
 /// Containers get their grace, file systems are unmounted, images are deleted: seconds on an idle machine, minutes where
@@ -124,17 +124,13 @@ fn tell(input: Input<'_>, wanted: &Reset, hosts: &[&Host], findings: Vec<Finding
     for host in &control_planes {
         take_apart(host, &first, "control planes last: until then everything can be looked at");
     }
-    Plan {
-        format: FORMAT,
-        operation: input.identity.operation.clone(),
-        tool_version: input.tool_version.to_owned(),
-        intent: Intent::Reset { hosts: hosts.iter().map(|host| host.name.clone()).collect() },
-        spec: input.spec.clone(),
-        keepers: keepers(input, hosts),
-        assumptions: assumptions(input),
+    input.plan(
+        Intent::Reset { hosts: hosts.iter().map(|host| host.name.clone()).collect() },
+        keepers(input, hosts),
+        assumptions(input),
         findings,
-        steps: story.steps(),
-    }
+        story,
+    )
 }
 
 /// The control planes that answer; where none does, the hosts themselves.

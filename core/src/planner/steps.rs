@@ -9,7 +9,7 @@ use crate::plan::{Assumption, Probe, StepKind, Undo};
 use crate::spec::{EncryptionAlgorithm, Host, Role, Spec};
 
 /// Downloads of about 400 MB at no less than 0.3 MB/s, and a package manager that another process holds meanwhile.
-const PREPARE_SECONDS: u32 = 1800;
+pub(super) const PREPARE_SECONDS: u32 = 1800;
 /// kubeadm gives a control plane four minutes (`controlPlaneComponentHealthCheck`); a minute more for etcd before it.
 pub(super) const START_SECONDS: u32 = 300;
 /// Finding keys that were made before, and one upload to each control plane.

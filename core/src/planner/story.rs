@@ -48,6 +48,11 @@ impl Story {
         Draft { story: self, step }
     }
 
+    /// Whether nothing was told yet.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// All of them, in the order told.
     pub fn steps(self) -> Vec<Step> {
         self.steps

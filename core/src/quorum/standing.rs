@@ -195,9 +195,13 @@ impl<'a> View<'a> {
 
     /// Voters that are not well, with how they stand.
     pub(super) fn sick_voters(&self) -> impl Iterator<Item = (&'a Member, &Standing)> {
-        let with_standing = |member: &&'a Member| (*member, &self.standings[&member.id]);
-        let sick = |(member, standing): &(&'a Member, &Standing)| !member.learner && !standing.is_well();
-        self.members.values().map(with_standing).filter(sick)
+        self.ill().filter(|(member, _)| !member.learner)
+    }
+
+    /// Members that are not well, with a vote or without, and how they stand.
+    pub fn ill(&self) -> impl Iterator<Item = (&'a Member, &Standing)> {
+        let all = self.members.values().map(|member| (*member, &self.standings[&member.id]));
+        all.filter(|(_, standing)| !standing.is_well())
     }
 
     /// Voters that were ever started, which is what etcd counts before it changes its list.

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{Machine, World};
+use crate::guard::{Guard, MemberChange};
 use crate::ids::HostName;
 use crate::plan::{EtcdStart, FileSet, KeySource, Step, StepKind, Target};
 use crate::quorum;
 use crate::spec::Role;
+use crate::version::Version;
 
 impl World {
     pub(super) fn effect(&mut self, step: &Step) -> Result<(), String> {
@@ -17,7 +19,24 @@ impl World {
                 }
                 self.keys.extend(hosts.iter().cloned());
             }
-            StepKind::PrepareHost(_) => self.machine(step)?.prepared = true,
+            StepKind::PrepareHost(_) => {
+                let version = self.spec.kubernetes.version.clone();
+                let machine = self.machine(step)?;
+                machine.prepared = true;
+                machine.version.get_or_insert(version);
+            }
+            StepKind::Stage(preparation) => {
+                // A plan says the version in its paths alone.
+                let staged = preparation.artefacts.iter().filter_map(|one| one.destination.rsplit('/').nth(1));
+                let staged: Vec<_> = staged.filter_map(|version| version.parse().ok()).collect();
+                self.machine(step)?.staged.extend(staged);
+            }
+            StepKind::SwapVersion { version, renew_certificates, .. } => {
+                if *renew_certificates && !self.keys.contains(&self.host(step)?) {
+                    return Err("no certificates were made for it".into());
+                }
+                self.swap(step, version)?;
+            }
             StepKind::PlaceFiles { files, etcd } => self.place(step, *files, etcd)?,
             StepKind::StartControlPlane => self.start_control_plane(step)?,
             StepKind::StartWorker => self.start_worker(step)?,
@@ -31,7 +50,7 @@ impl World {
                     self.learners.remove(name);
                 }
             }
-            StepKind::ProveEtcd => self.need_api()?,
+            StepKind::ProveEtcd { .. } => self.need_api()?,
             StepKind::SetEtcdAside { .. } => self.set_aside(step)?,
             StepKind::MoveEtcdLeader => {
                 let name = self.host(step)?;
@@ -45,7 +64,8 @@ impl World {
                 let name = self.pause(step)?;
                 self.restarted.insert(name);
             }
-            StepKind::CompactEtcd { .. } | StepKind::DisarmEtcd => self.need_api()?,
+            StepKind::CompactEtcd { .. } | StepKind::DisarmEtcd { .. } => self.need_api()?,
+            StepKind::ScheduleCopies { .. } | StepKind::UnscheduleCopies => drop(self.host(step)?),
             StepKind::ResetHost { .. } => {
                 let name = self.host(step)?;
                 if self.is_member(&name) && !self.dissolving {
@@ -265,8 +285,16 @@ impl World {
         Ok(())
     }
 
-    /// It answers nobody meanwhile: others must decide, and another must lead.
+    /// It answers nobody for a while: others must decide, unless it was agreed that nobody does, and another must lead.
     fn pause(&mut self, step: &Step) -> Result<HostName, String> {
+        let agreed =
+            |guard: &Guard| matches!(guard, Guard::EtcdBears { change: MemberChange::Pause { standstill: true, .. } });
+        // One or two cannot spare any; more may, whatever was agreed to.
+        self.stop(step, self.voters.len() <= 2 && step.guards.iter().any(agreed))
+    }
+
+    /// The etcd of a member stops: others must decide without it, and another must lead.
+    fn stop(&mut self, step: &Step, is_agreed: bool) -> Result<HostName, String> {
         self.need_api()?;
         let name = self.host(step)?;
         if self.leader.as_ref() == Some(&name)
@@ -275,8 +303,7 @@ impl World {
             self.lead(heir)?;
         }
         let others = self.voters.iter().filter(|other| **other != name && self.runs(other)).count();
-        // One or two cannot spare any; that is agreed to before.
-        if self.voters.len() > 2 && self.voters.contains(&name) && !quorum::has_quorum(self.voters.len(), others) {
+        if !is_agreed && self.voters.contains(&name) && !quorum::has_quorum(self.voters.len(), others) {
             return Err("quorum would be lost while it answers nobody".into());
         }
         Ok(name)
@@ -299,11 +326,11 @@ impl World {
         serve(machine)
     }
 
-    /// Its etcd stops: others must decide, another must lead.
+    /// Its etcd ends, a member's only where the others decide on its leaving.
     fn set_aside(&mut self, step: &Step) -> Result<(), String> {
         let name = self.host(step)?;
         if self.is_member(&name) {
-            self.pause(step)?;
+            self.stop(step, false)?;
         }
         let machine = self.machine(step)?;
         (machine.files, machine.etcd_data, machine.manifests) = (None, None, false);
@@ -331,6 +358,23 @@ impl World {
         let machine = self.machine(step)?;
         machine.reboots += 1;
         machine.away = true;
+        Ok(())
+    }
+
+    /// Everything on the host stops for a while and starts again with another version.
+    fn swap(&mut self, step: &Step, version: &Version) -> Result<(), String> {
+        let name = self.host(step)?;
+        self.need_empty(&name)?;
+        if !self.machines[&name].staged.contains(version) {
+            return Err(format!("{version} is not there"));
+        }
+        if self.voters.contains(&name) {
+            if self.voters.len() > 1 && self.leader.as_ref() == Some(&name) {
+                return Err("etcd's leader would be stopped though another could lead".into());
+            }
+            self.stop(step, self.outage_agreed && self.voters.len() == 1)?;
+        }
+        self.machine(step)?.version = Some(version.clone());
         Ok(())
     }
 

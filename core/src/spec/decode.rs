@@ -305,7 +305,7 @@ fn without_index(path: &str) -> &str {
 }
 
 /// The word that was probably meant: the same but for case and dashes, or at most a third of it mistyped.
-fn closest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(super) fn closest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let plain = |word: &str| word.replace(['-', '_'], "").to_lowercase();
     let word = plain(word);
     let distances = known.map(|known| (strsim::damerau_levenshtein(&word, &plain(known)), known));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::cidr::Cidr;
 use super::shape::Format;
 use super::syntax;
+use crate::etcd::address::StoreAddress;
 use crate::version::Version;
 
 macro_rules! formats {
@@ -60,6 +61,14 @@ formats! {
     VARIABLE_NAME = "ARG004", "the name of an environment variable, such as GOMAXPROCS", syntax::variable_name, "GOMAXPROCS";
     /// Name of a pod's volume.
     VOLUME_NAME = "ARG005", "a DNS label, such as audit-logs", syntax::dns_label, "audit-logs";
+    /// Where copies are kept.
+    STORE = "BACK001", "a bucket or a folder, such as s3://backups/etcd or /var/backups/etcd", store, "/var/backups/etcd";
+    /// The server of a bucket.
+    STORE_ENDPOINT = "BACK002", "the URL of a server, such as https://minio.example.com:9000", syntax::base_url, "https://192.0.2.1";
+    /// A region of AWS, or what another server calls so.
+    REGION = "BACK003", "a region, such as eu-central-1", region, "us-east-1";
+    /// A public key of age.
+    RECIPIENT = "BACK004", "a public key of age", recipient, "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg";
     /// A path on a host or in a container.
     ABSOLUTE_PATH = "ARG006", "a path that begins with /", syntax::absolute_path, "/var/log/audit";
 }
@@ -137,4 +146,40 @@ fn lifetime(text: &str) -> Result<(), String> {
 
 fn argument(text: &str) -> Result<(), String> {
     if text.contains(['\0', '\n', '\r']) { Err("it has a line break or a zero byte".to_owned()) } else { Ok(()) }
+}
+
+/// Folders are absolute here: the file is read from any folder, and on several machines.
+fn store(text: &str) -> Result<(), String> {
+    match text.parse()? {
+        StoreAddress::Folder(path) => syntax::absolute_path(&path),
+        StoreAddress::Bucket { .. } => Ok(()),
+    }
+}
+
+fn region(text: &str) -> Result<(), String> {
+    match text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
+        None if text.is_empty() => Err("it is empty".to_owned()),
+        None => Ok(()),
+        Some(c) => Err(format!("{c:?} is not allowed")),
+    }
+}
+
+/// The outside of a key; whether it is one is seen where it is used.
+fn recipient(text: &str) -> Result<(), String> {
+    if text.starts_with("AGE-SECRET-KEY-") {
+        return Err(
+            "it is a secret key: take it out of the file, and make a new one, for whoever read the file has it"
+                .to_owned(),
+        );
+    }
+    let Some(rest) = text.strip_prefix("age1") else {
+        return Err("it does not begin with `age1`".to_owned());
+    };
+    // BIP 173's letters: what can be mistaken for another one is none.
+    let strange = |c: &char| !c.is_ascii_digit() && !c.is_ascii_lowercase() || matches!(c, '1' | 'b' | 'i' | 'o');
+    match rest.chars().find(strange) {
+        Some(c) => Err(format!("{c:?} does not occur in such keys")),
+        None if rest.len() < 58 => Err("it is cut off".to_owned()),
+        None => Ok(()),
+    }
 }

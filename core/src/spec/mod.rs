@@ -30,10 +30,13 @@ pub use source::Source;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::etcd::address::StoreAddress;
 use crate::ids::HostName;
 use crate::version::Version;
 
@@ -71,6 +74,9 @@ pub struct Spec {
     pub kubelet: Kubelet,
     /// containerd on every node.
     pub containerd: Containerd,
+    /// Copies of etcd. A plan of before there was such a section has none.
+    #[serde(default)]
+    pub backup: Backup,
 }
 
 /// Which Kubernetes.
@@ -152,6 +158,25 @@ pub struct KubeProxy {
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Where kube-proxy serves its metrics unless it is told otherwise (KubeProxyConfiguration, `metricsBindAddress`).
+const KUBE_PROXY_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
+
+impl KubeProxy {
+    /// Where a node can ask its own kube-proxy for its metrics, as in URLs: `127.0.0.1:10249`. None where the user gave
+    /// something that is no address and port: then it is not known.
+    pub fn metrics(&self) -> Option<String> {
+        let address: SocketAddr = match self.config.get("metricsBindAddress").and_then(serde_json::Value::as_str) {
+            None | Some("") => KUBE_PROXY_METRICS,
+            Some(given) => given.parse().ok()?,
+        };
+        Some(match address.ip().is_unspecified() {
+            // Of either family, whichever it listens on.
+            true => format!("localhost:{}", address.port()),
+            false => address.to_string(),
+        })
+    }
+}
+
 /// kube-proxy's back end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -216,7 +241,7 @@ pub struct Host {
 }
 
 /// What a machine does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
     /// Runs kube-apiserver, kube-controller-manager and kube-scheduler.
@@ -247,6 +272,19 @@ pub struct Pool {
     pub taints: Vec<Taint>,
     /// How many may be away at once during an upgrade: a number or a percentage.
     pub max_unavailable: Option<String>,
+}
+
+impl Pool {
+    /// How many of so many nodes may be away at once. A percentage is rounded down, as a Deployment's `maxUnavailable` is, but never to
+    /// none: nothing would ever be upgraded then.
+    pub fn may_be_away(&self, nodes: usize) -> usize {
+        let Some(wanted) = &self.max_unavailable else { return 1 };
+        let most = match wanted.strip_suffix('%') {
+            Some(percent) => percent.parse::<usize>().map(|percent| nodes.saturating_mul(percent) / 100),
+            None => wanted.parse(),
+        };
+        most.unwrap_or(1).max(1)
+    }
 }
 
 /// A node taint.
@@ -396,10 +434,44 @@ pub struct Containerd {
     pub restrict_oom_score_adj: bool,
 }
 
+/// Copies of etcd: what holds where the command line says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Backup {
+    /// Where they are kept.
+    pub to: Option<StoreAddress>,
+    /// The server of the bucket, where it is not AWS.
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// How snapshots are packed.
+    pub compress: Option<Compression>,
+    /// How many are kept.
+    pub keep: Option<NonZeroU32>,
+    /// Whom the keys of the control planes are encrypted for; without any they are not kept.
+    pub recipients: Vec<String>,
+}
+
+/// How a snapshot is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Compression {
+    /// As etcd sent it.
+    None,
+    /// Zstandard.
+    Zstd,
+}
+
 impl Spec {
     /// Hosts with a role, in the order of the file.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(move |host| host.roles.contains(&role))
+    }
+
+    /// How many nodes of a pool may be away at once during an upgrade; of those without a pool one.
+    pub fn may_be_away(&self, pool: Option<&str>) -> usize {
+        let all = self.hosts.iter().filter(|host| host.pool.as_deref() == pool).count();
+        pool.and_then(|name| self.pools.get(name)).map_or(1, |pool| pool.may_be_away(all))
     }
 
     /// The host of that name.

@@ -57,6 +57,7 @@ const SPEC: Object = Object {
         field("etcd", Shape::Object(&SERVING_COMPONENT), Empty, "etcd."),
         field("kubelet", Shape::Object(&KUBELET), Empty, "kubelet on every node."),
         field("containerd", Shape::Object(&CONTAINERD), Empty, "containerd on every node."),
+        field("backup", Shape::Object(&BACKUP), Empty, "Copies of etcd."),
     ],
 };
 
@@ -298,6 +299,48 @@ const CONTAINERD: Object = Object {
             Flag,
             Default("false"),
             "For hosts that are containers themselves and may not lower a process's OOM score.",
+        ),
+    ],
+};
+
+const BACKUP: Object = Object {
+    doc: "Copies of etcd: what holds where the command line says nothing.",
+    fields: &[
+        field(
+            "to",
+            Text(&f::STORE),
+            Unset,
+            "Where they are kept: a bucket, or a folder of the machine that takes them; left out, a folder in kubewright's state.",
+        ),
+        field(
+            "endpoint",
+            Text(&f::STORE_ENDPOINT),
+            Unset,
+            "Address of the bucket's server; left out, that of the AWS environment or profile, else AWS itself.",
+        ),
+        field(
+            "region",
+            Text(&f::REGION),
+            Unset,
+            "The bucket's region; left out, that of the AWS environment or profile, else us-east-1.",
+        ),
+        field(
+            "compress",
+            OneOf(&["none", "zstd"]),
+            Unset,
+            "How snapshots are packed; left out, not in a folder, where etcdutl then takes them as they are, and with `zstd` in a bucket.",
+        ),
+        field(
+            "keep",
+            Whole(1, 100_000),
+            Unset,
+            "How many are kept; left out, all. The last ones that are proved always stay.",
+        ),
+        field(
+            "recipients",
+            List(&Text(&f::RECIPIENT), Least::None),
+            Empty,
+            "Public keys of age that the control planes' authorities and keys are encrypted for, to be kept beside each copy; left out, no key is kept.",
         ),
     ],
 };

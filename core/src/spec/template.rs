@@ -145,6 +145,14 @@ spec:
   #     maxPods: 110
   # containerd:
   #   version: {containerd}
+
+  # Copies of etcd, as `kubewright etcd snapshot` takes them. Credentials are those of your AWS environment or profile.
+  # backup:
+  #   to: s3://backups/etcd              # or a folder
+  #   endpoint: https://minio.example.com:9000   # left out: AWS
+  #   compress: zstd
+  #   keep: 14
+  #   recipients: [age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg]   # keep the authorities' keys too, encrypted
 "
         )
     }

@@ -35,6 +35,30 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(spec.api_server, Component::default());
     assert_eq!(spec.hosts[0].private_address, "10.0.0.1".parse::<IpAddr>().unwrap());
     assert_eq!(spec.hosts[0].taints, None);
+    assert_eq!(spec.backup, Backup::default());
+}
+
+#[test]
+fn copies_go_where_it_is_said() {
+    let key = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg";
+    let backup = format!(
+        "  backup: {{to: 's3://lab/etcd/', endpoint: 'http://10.0.0.2:9000', region: eu-central-1, compress: zstd, keep: 3, recipients: [{key}]}}\n"
+    );
+    let read = spec(&format!("{SMALLEST}{backup}"));
+    let wanted = Backup {
+        to: Some(StoreAddress::Bucket { bucket: "lab".to_owned(), prefix: "etcd".to_owned() }),
+        endpoint: Some("http://10.0.0.2:9000".to_owned()),
+        region: Some("eu-central-1".to_owned()),
+        compress: Some(Compression::Zstd),
+        keep: NonZeroU32::new(3),
+        recipients: vec![key.to_owned()],
+    };
+    assert_eq!(read.backup, wanted);
+    // What a plan carries reads the same, and one of before there was such a section too.
+    let mut carried = serde_json::to_value(&read).unwrap();
+    assert_eq!(serde_json::from_value::<Spec>(carried.clone()).unwrap(), read);
+    carried.as_object_mut().unwrap().remove("backup");
+    assert_eq!(serde_json::from_value::<Spec>(carried).unwrap().backup, Backup::default());
 }
 
 #[test]
@@ -50,7 +74,7 @@ spec:
   network:
     podCIDR: 10.60.0.0/16
     cni: {name: none}
-    kubeProxy: {mode: iptables, config: {conntrack: {maxPerCore: 0, min: 1.5}, ipvs: ~, text: "1", more: [yes, true]}}
+    kubeProxy: {mode: iptables, config: {conntrack: {maxPerCore: 0, min: 1.5, text: "1", more: [yes, true]}, ipvs: ~}}
   ssh: {user: ops, port: 2222, hostKeys: acceptNew}
   hosts:
   - {name: cp1, address: cp1.example.com, privateAddress: 10.0.0.1, roles: [controlPlane, etcd], ssh: {user: root}, taints: []}
@@ -74,7 +98,7 @@ spec:
     assert_eq!(spec.endpoint.mode, EndpointMode::External, "an address without a mode is the user's own");
     assert_eq!(spec.endpoint.port, 443);
     let config = serde_json::Value::Object(spec.network.kube_proxy.config.clone());
-    let expected = serde_json::json!({"conntrack": {"maxPerCore": 0, "min": 1.5}, "ipvs": null, "text": "1", "more": ["yes", true]});
+    let expected = serde_json::json!({"conntrack": {"maxPerCore": 0, "min": 1.5, "text": "1", "more": ["yes", true]}, "ipvs": null});
     assert_eq!(config, expected);
     let (control_plane, worker) = (&spec.hosts[0], &spec.hosts[1]);
     assert_eq!((control_plane.ssh.user.as_deref(), control_plane.ssh.port), (Some("root"), Some(2222)));
@@ -107,4 +131,22 @@ fn a_spec_survives_a_plan_file() {
     let spec = spec(SMALLEST);
     let again: Spec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
     assert_eq!(again, spec);
+}
+
+#[test]
+fn kube_proxy_is_asked_for_its_metrics_where_it_serves_them() {
+    let metrics = |given: Option<&str>| {
+        let config = given.map(|text| ("metricsBindAddress".to_owned(), text.into())).into_iter().collect();
+        KubeProxy { mode: KubeProxyMode::Nftables, config }.metrics()
+    };
+    for (given, asked) in [
+        (None, Some("127.0.0.1:10249")),
+        (Some(""), Some("127.0.0.1:10249")),
+        (Some("0.0.0.0:10349"), Some("localhost:10349")),
+        (Some("10.0.0.2:80"), Some("10.0.0.2:80")),
+        (Some("[fd00::2]:80"), Some("[fd00::2]:80")),
+        (Some("nowhere"), None),
+    ] {
+        assert_eq!(metrics(given).as_deref(), asked, "{given:?}");
+    }
 }

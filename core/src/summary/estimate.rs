@@ -15,6 +15,8 @@ const DOWNLOAD_SECONDS: f64 = 1.6;
 const PACKAGE_SECONDS: f64 = 1.0;
 /// Authorities and all leaves of a three by two cluster with RSA-2048: 2–3 s on two cores.
 const KEYS_SECONDS: f64 = 3.0;
+/// A whole control-plane node stopped, changed and started again: 10–11 s on the lab (DESIGN.md §5); a worker needs less.
+const SWAP_SECONDS: f64 = 11.0;
 /// One upload of a few dozen kilobytes over an open connection, one atomic rename a file.
 const FILES_SECONDS: f64 = 1.0;
 /// Kubelet start to `/readyz` of three control planes started together: 14–18 s of the 26 s that the whole bootstrap
@@ -46,6 +48,8 @@ const MARK_SECONDS: f64 = 1.0;
 const PROVE_SECONDS: f64 = 10.0;
 /// One small file a host, all at once.
 const SETTLE_SECONDS: f64 = 1.0;
+/// A program of 30 MB over a good line, and a timer.
+const SCHEDULE_SECONDS: f64 = 3.0;
 /// Two calls of the API through SSH.
 const CORDON_SECONDS: f64 = 1.0;
 /// Two calls of the API and one small file, through SSH.
@@ -69,15 +73,17 @@ pub fn typical(kind: &StepKind) -> Duration {
     Duration::from_secs_f64(match kind {
         StepKind::MakeKeys { .. } => KEYS_SECONDS,
         StepKind::PrepareHost(preparation) => preparing(preparation),
+        StepKind::Stage(preparation) => downloading(preparation),
+        StepKind::SwapVersion { .. } => SWAP_SECONDS,
         StepKind::PlaceFiles { .. } => FILES_SECONDS,
         StepKind::AddEtcdMember { .. }
         | StepKind::RemoveEtcdMember
         | StepKind::ForgetEtcdMember { .. }
-        | StepKind::ProveEtcd
+        | StepKind::ProveEtcd { .. }
         | StepKind::MoveEtcdLeader
         | StepKind::HandOverEtcdLead
         | StepKind::CompactEtcd { .. }
-        | StepKind::DisarmEtcd => MEMBER_SECONDS,
+        | StepKind::DisarmEtcd { .. } => MEMBER_SECONDS,
         StepKind::DefragmentEtcd => DEFRAGMENT_SECONDS,
         StepKind::SetEtcdAside { .. } => ASIDE_SECONDS,
         StepKind::RestartEtcdMember => RESTART_ETCD_SECONDS,
@@ -91,6 +97,7 @@ pub fn typical(kind: &StepKind) -> Duration {
         StepKind::MarkNode | StepKind::DeleteNode => MARK_SECONDS,
         StepKind::Prove { .. } => PROVE_SECONDS,
         StepKind::Settle { .. } => SETTLE_SECONDS,
+        StepKind::ScheduleCopies { .. } | StepKind::UnscheduleCopies => SCHEDULE_SECONDS,
         StepKind::Cordon | StepKind::Uncordon { .. } => CORDON_SECONDS,
         StepKind::TakeBackCordon => CORDON_SECONDS,
         StepKind::NoteWorkloads | StepKind::AwaitWorkloads => NOTE_SECONDS,
@@ -104,8 +111,11 @@ pub fn typical(kind: &StepKind) -> Duration {
 }
 
 fn preparing(preparation: &Preparation) -> f64 {
-    let downloads = preparation.artefacts.len() + preparation.images.len();
-    PREPARE_SECONDS + PACKAGE_SECONDS * preparation.packages.len() as f64 + DOWNLOAD_SECONDS * downloads as f64
+    PREPARE_SECONDS + PACKAGE_SECONDS * preparation.packages.len() as f64 + downloading(preparation)
+}
+
+fn downloading(preparation: &Preparation) -> f64 {
+    DOWNLOAD_SECONDS * (preparation.artefacts.len() + preparation.images.len()) as f64
 }
 
 /// The time until the last of the plan's steps ends, if each takes as long as `needs` says and begins as soon as

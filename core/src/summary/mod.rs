@@ -17,7 +17,7 @@ pub use rows::{Cell, CellState, Now, Row};
 pub use run::{Run, Standing};
 pub use safety::SafeNow;
 pub use status::{ClusterStatus, MemberLine, NodeLine};
-pub use timing::{Link, PhaseTime};
+pub use timing::{Link, PhaseTime, ago};
 
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,7 @@ pub fn outcome(plan: &Plan) -> String {
         Intent::Uncordon { node } => format!("{node} takes new pods"),
         Intent::Drain { node } => format!("the pods of {node} have moved away"),
         Intent::Maintain { nodes, work } => format!("{} back after {work}", some_of(nodes)),
+        Intent::Upgrade { to, .. } => format!("every node runs Kubernetes {to}"),
         Intent::MaintainEtcd { work } => match work {
             EtcdWork::MoveLeader { .. } => "etcd has another leader".to_owned(),
             EtcdWork::Defragment { .. } => "etcd's databases have given back what was free".to_owned(),
@@ -88,6 +89,10 @@ pub fn outcome(plan: &Plan) -> String {
             MemberWork::Add { host } => format!("{host} has a member of etcd, and all members agree"),
             MemberWork::Remove { member } => format!("{member} is out of etcd"),
         },
+        Intent::ScheduleCopies { schedule: Some(schedule) } => {
+            format!("a copy of etcd is taken every {}", schedule.every)
+        }
+        Intent::ScheduleCopies { schedule: None } => "no host takes copies of etcd by itself".to_owned(),
     }
 }
 
@@ -102,6 +107,10 @@ pub fn headline(plan: &Plan) -> String {
         Intent::Uncordon { ref node } => format!("let pods come to {node} again"),
         Intent::Drain { ref node } => format!("move the pods of {node} away"),
         Intent::Maintain { ref nodes, ref work } => format!("maintain {} one after another: {work}", some_of(nodes)),
+        Intent::Upgrade { ref from, ref to } => {
+            let crew = crew(&plan.spec);
+            format!("upgrade Kubernetes {from} to {to} on {} ({crew})", count(plan.spec.hosts.len(), "host"))
+        }
         Intent::MaintainEtcd { ref work } => match work {
             EtcdWork::MoveLeader { .. } => "let another member of etcd lead".to_owned(),
             EtcdWork::Defragment { .. } => "defragment etcd's databases, one after the other".to_owned(),
@@ -114,6 +123,10 @@ pub fn headline(plan: &Plan) -> String {
             MemberWork::Add { host } => format!("bring a member of etcd to {host}"),
             MemberWork::Remove { member } => format!("take {member} out of etcd"),
         },
+        Intent::ScheduleCopies { schedule: Some(ref schedule) } => {
+            format!("have hosts take a copy of etcd every {}, to {}", schedule.every, schedule.to)
+        }
+        Intent::ScheduleCopies { schedule: None } => "have hosts take no more copies of etcd".to_owned(),
     }
 }
 
@@ -128,6 +141,7 @@ pub fn short(plan: &Plan) -> String {
         Intent::Uncordon { ref node } => format!("uncordon {node}"),
         Intent::Drain { ref node } => format!("drain {node}"),
         Intent::Maintain { ref nodes, .. } => format!("maintain {}", some_of(nodes)),
+        Intent::Upgrade { ref to, .. } => format!("upgrade to {to}"),
         Intent::MaintainEtcd { ref work } => match work {
             EtcdWork::MoveLeader { .. } => "move leader".to_owned(),
             EtcdWork::Defragment { .. } => "defragment".to_owned(),
@@ -136,6 +150,8 @@ pub fn short(plan: &Plan) -> String {
             EtcdWork::Disarm => "disarm".to_owned(),
         },
         Intent::ChangeEtcd { ref change } => format!("member {}", change.words()),
+        Intent::ScheduleCopies { schedule: Some(_) } => "schedule copies".to_owned(),
+        Intent::ScheduleCopies { schedule: None } => "end the schedule of copies".to_owned(),
     }
 }
 
@@ -185,7 +201,9 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
         }
     }
     let description = match phase {
+        Phase::Stage => staged(&steps),
         Phase::Drain => drain(&steps),
+        Phase::Upgrade => upgrade(&steps),
         Phase::Prepare => preparation(plan, &steps),
         Phase::Keys => keys(&steps),
         Phase::Start => start(plan, &steps),
@@ -196,6 +214,31 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
         Phase::Prove => prove(&steps),
     };
     PhaseLine { phase, targets, description, steps: steps.len() }
+}
+
+/// What is brought to the hosts before their turns; where they differ, the most that any of them gets.
+fn staged(steps: &[&Step]) -> String {
+    let all = steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Stage(preparation) => Some((preparation.artefacts.len(), preparation.images.len())),
+        _ => None,
+    });
+    let (programs, images) = all.reduce(|one, two| (one.0.max(two.0), one.1.max(two.1))).unwrap_or_default();
+    let mut parts = Vec::new();
+    some(&mut parts, programs, "program");
+    some(&mut parts, images, "image");
+    format!("{}, while others still have their turns", parts.join(", "))
+}
+
+/// Which hosts go over to which version.
+fn upgrade(steps: &[&Step]) -> String {
+    let versions: BTreeSet<String> = steps
+        .iter()
+        .filter_map(|step| match &step.kind {
+            StepKind::SwapVersion { version, .. } => Some(version.to_string()),
+            _ => None,
+        })
+        .collect();
+    format!("to {}, one after the other; back by itself where it fails", Vec::from_iter(versions).join(", then "))
 }
 
 /// What the preparation of the hosts comes to; where hosts differ, the most that any of them gets.
@@ -311,9 +354,16 @@ fn prove(steps: &[&Step]) -> String {
     if steps.iter().any(|step| matches!(step.kind, StepKind::Settle { .. })) {
         parts.push("records written".to_owned());
     }
-    if steps.iter().any(|step| step.kind == StepKind::ProveEtcd) {
-        parts.push("etcd's members well and of one content".to_owned());
-    }
+    parts.extend(steps.iter().find_map(|step| match &step.kind {
+        StepKind::ProveEtcd { not_waited_for } if not_waited_for.is_empty() => {
+            Some("etcd's members well and of one content".to_owned())
+        }
+        StepKind::ProveEtcd { not_waited_for } => {
+            let others = count(not_waited_for.len(), "other");
+            Some(format!("etcd's members that are well, and of one content; {others} not waited for"))
+        }
+        _ => None,
+    }));
     let returned = steps.iter().filter(|step| step.kind == StepKind::ProveReturned).count();
     if returned > 0 {
         parts.push(format!("{} proved back and uncordoned, workloads whole before the next", count(returned, "node")));
@@ -363,7 +413,9 @@ fn maintain(steps: &[&Step]) -> String {
     some(&mut parts, number(|kind| *kind == StepKind::RestartEtcdMember), "etcd restart");
     some(&mut parts, number(|kind| *kind == StepKind::MoveEtcdLeader), "hand-over of leadership");
     some(&mut parts, number(|kind| matches!(kind, StepKind::CompactEtcd { .. })), "compaction");
-    some(&mut parts, number(|kind| *kind == StepKind::DisarmEtcd), "taking back of alarms");
+    some(&mut parts, number(|kind| matches!(kind, StepKind::DisarmEtcd { .. })), "taking back of alarms");
+    some(&mut parts, number(|kind| matches!(kind, StepKind::ScheduleCopies { .. })), "timer for copies");
+    some(&mut parts, number(|kind| *kind == StepKind::UnscheduleCopies), "timer that goes");
     let on_hosts = [
         on(number(|kind| matches!(kind, StepKind::UpdatePackages { .. })), "OS packages"),
         on(number(|kind| matches!(kind, StepKind::RunScript { .. })), "your script"),
@@ -373,6 +425,10 @@ fn maintain(steps: &[&Step]) -> String {
         },
     ];
     parts.extend(on_hosts.into_iter().flatten());
+    if parts.is_empty() {
+        let hosts = number(|kind| *kind == StepKind::HandOverEtcdLead);
+        parts.push(format!("etcd's leadership handed over before it stops on {}", count(hosts, "host")));
+    }
     parts.join(", ")
 }
 

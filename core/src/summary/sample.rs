@@ -124,6 +124,7 @@ fn preparation(swap_off: bool) -> Preparation {
         kind: ArtefactKind::File,
         destination: format!("/usr/bin/{name}"),
         mode: "0755".into(),
+        link: None,
         members: Vec::new(),
     };
     let image = |name: &str| Image { reference: format!("registry.k8s.io/{name}"), digest: None };

@@ -166,3 +166,10 @@ fn a_clock_set_back_gives_no_time_and_no_panic() {
     assert_eq!(run.took(&step, at(10)), Some(Duration::ZERO));
     run.phases(at(-600));
 }
+
+#[test]
+fn the_future_is_just_now() {
+    let then: Timestamp = "2026-11-20T23:00:00Z".parse().unwrap();
+    assert_eq!(ago(then, Timestamp::UNIX_EPOCH), "just now");
+    assert_eq!(ago(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(4)), "4 min ago");
+}

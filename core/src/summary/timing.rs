@@ -9,6 +9,21 @@ use super::run::{Run, between};
 use crate::ids::StepId;
 use crate::plan::{Phase, Step};
 
+/// How long ago something was: `4 min ago`, `just now`.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = Duration::try_from(now.duration_since(then)).unwrap_or_default().as_secs();
+    match seconds {
+        0..10 => "just now".to_owned(),
+        10..MINUTE => format!("{seconds} s ago"),
+        MINUTE..HOUR => format!("{} min ago", seconds / MINUTE),
+        HOUR..DAY => format!("{} h ago", seconds / HOUR),
+        _ => format!("{} d ago", seconds / DAY),
+    }
+}
+
 /// How long one part of the story took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhaseTime {

@@ -100,7 +100,7 @@ fn a_deleted_manifest_is_told_and_not_guessed() {
     let seen = HostFacts { files: known(BTreeMap::new()), ..part(&spec.hosts[0]) };
     facts.hosts.insert("cp1".into(), known(seen));
     let mut wanted = DesiredHost::default();
-    let file = DesiredFile { digests: vec!["abc".into()], refreshed_with: None };
+    let file = DesiredFile { digests: vec!["abc".into()], ..DesiredFile::default() };
     wanted.files.insert("/etc/kubernetes/manifests/kube-scheduler.yaml".into(), file);
     let desired = Desired { hosts: BTreeMap::from([("cp1".into(), wanted)]) };
     let outcome = asked(&spec, &facts, &desired, &Request::Apply { only: None });
@@ -114,7 +114,7 @@ fn a_control_plane_whose_member_was_taken_out_is_told_how_it_comes_back() {
     let spec = spec(1, 0);
     let mut facts = Facts { cluster: known(ClusterFacts::default()), ..Facts::default() };
     let path = "/etc/kubernetes/manifests/etcd.yaml".to_owned();
-    let file = DesiredFile { digests: vec!["abc".into()], refreshed_with: None };
+    let file = DesiredFile { digests: vec!["abc".into()], ..DesiredFile::default() };
     let wanted = DesiredHost { files: BTreeMap::from([(path.clone(), file)]), ..DesiredHost::default() };
     let desired = Desired { hosts: BTreeMap::from([("cp1".into(), wanted)]) };
     let mut hint = |files| {

@@ -9,13 +9,13 @@ use kubewright_core::finding::Severity;
 use kubewright_core::ids::HostName;
 use kubewright_core::marks::NodeMarks;
 use kubewright_core::plan::FileSet;
-use kubewright_core::plan::{Plan, StepKind, Target, waves};
+use kubewright_core::plan::{Plan, StepKind, Target};
 use kubewright_core::planner::{Desired, DesiredFile, DesiredHost, Outcome, Request};
 use kubewright_core::sim::World;
 use kubewright_core::spec::{Host, Role, Spec};
 use proptest::prelude::*;
 
-use crate::setting::{Rehearsal, TOKEN, asked, codes, known, moves, part, spec};
+use crate::setting::{Rehearsal, TOKEN, asked, codes, known, moves, part, planned, spec, told};
 
 /// The facts of a spec of which those hosts are a part that are named.
 pub fn standing(spec: &Spec, is_part: impl Fn(&HostName) -> bool) -> Facts {
@@ -23,7 +23,10 @@ pub fn standing(spec: &Spec, is_part: impl Fn(&HostName) -> bool) -> Facts {
     let seen = |host: &Host| if is_part(&host.name) { part(host) } else { sample::bare(host) };
     Facts {
         hosts: spec.hosts.iter().map(|host| (host.name.clone(), known(seen(host)))).collect(),
-        cluster: known(ClusterFacts { nodes: parts.iter().map(|host| (host.name.clone(), node(None))).collect() }),
+        cluster: known(ClusterFacts {
+            nodes: parts.iter().map(|host| (host.name.clone(), node(None))).collect(),
+            ..ClusterFacts::default()
+        }),
         etcd: known(etcd(&parts)),
         ..Facts::default()
     }
@@ -77,21 +80,6 @@ fn desired(spec: &Spec) -> Desired {
 
 fn apply(spec: &Spec, facts: &Facts) -> Outcome {
     asked(spec, facts, &desired(spec), &Request::Apply { only: None })
-}
-
-fn planned(outcome: Outcome) -> Plan {
-    match outcome {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
-}
-
-fn told(plan: &Plan) -> String {
-    let waves = waves(&plan.steps).unwrap();
-    let line = |wave: &Vec<&kubewright_core::plan::Step>| {
-        wave.iter().map(|step| step.id.as_str()).collect::<Vec<_>>().join("  ")
-    };
-    waves.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Hosts that any step of the plan is about.
@@ -151,6 +139,7 @@ fn a_host_that_was_installed_anew_frees_its_name_first() {
             .iter()
             .map(|host| (host.name.clone(), node(host.name.as_str().ends_with('1').then_some("gone"))))
             .collect(),
+        ..ClusterFacts::default()
     });
     facts.etcd = all.etcd.map(|mut etcd| {
         etcd.sights.insert(MemberId(3), Sight::Down { why: "connection refused".into() });
@@ -163,6 +152,7 @@ fn a_host_that_was_installed_anew_frees_its_name_first() {
     let nodes = |name: &str| node(matches!(name, "cp3" | "w1").then_some("gone"));
     facts.cluster = known(ClusterFacts {
         nodes: spec.hosts.iter().map(|host| (host.name.clone(), nodes(host.name.as_str()))).collect(),
+        ..ClusterFacts::default()
     });
     let plan = planned(apply(&spec, &facts));
     assert!(plan.findings.iter().any(|finding| finding.code == "CONV005"));
@@ -319,7 +309,11 @@ fn with_new_kubelets(spec: &Spec) -> (Facts, Desired) {
     }
     let mut desired = desired(spec);
     for host in desired.hosts.values_mut() {
-        let file = DesiredFile { digests: vec!["abc".into()], refreshed_with: Some(FileSet::Kubelet) };
+        let file = DesiredFile {
+            digests: vec!["abc".into()],
+            refreshed_with: Some(FileSet::Kubelet),
+            ..DesiredFile::default()
+        };
         host.files.insert("/var/lib/kubelet/config.yaml".into(), file);
     }
     (facts, desired)

@@ -10,15 +10,15 @@ use kubewright_core::finding::Severity;
 use kubewright_core::guard::{Guard, MemberChange};
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::{Plan, Probe, StepKind, waves};
-use kubewright_core::planner::{Choices, Desired, Identity, Input, Maintenance, Outcome, Script, Work, maintain};
+use kubewright_core::planner::{Choices, Desired, Identity, Input, Nodes, Outcome, Script, Work, maintain};
 use kubewright_core::sim::World;
 use kubewright_core::spec::Spec;
 use proptest::prelude::*;
 
 use crate::converge::standing;
-use crate::setting::{Rehearsal, TOKEN, codes, known, moves, spec};
+use crate::setting::{Rehearsal, TOKEN, codes, known, moves, planned, spec, told};
 
-fn reboot() -> Work {
+pub fn reboot() -> Work {
     Work { reboot: true, ..Work::default() }
 }
 
@@ -47,7 +47,7 @@ fn observed(name: &str) -> Observed {
     world
 }
 
-fn seen(names: &[&str]) -> BTreeMap<HostName, Observed> {
+pub fn seen(names: &[&str]) -> BTreeMap<HostName, Observed> {
     names.iter().map(|name| (HostName::new(*name), observed(name))).collect()
 }
 
@@ -57,24 +57,11 @@ fn asked(spec: &Spec, facts: &Facts, nodes: &BTreeMap<HostName, Observed>, work:
     let input = Input { spec, facts, desired: &desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
     let consents: BTreeSet<String> = consents.iter().map(|code| (*code).to_owned()).collect();
     let choices = Choices { consents, wait: false, patience_seconds: 60 };
-    maintain(Maintenance { input, nodes, denied: &[], choices: &choices, work })
+    maintain(Nodes { input, seen: nodes, denied: &[], choices: &choices }, work)
 }
 
-fn planned(outcome: Outcome) -> Plan {
-    match outcome {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
-}
-
-fn plan_for(spec: &Spec, names: &[&str], work: &Work) -> Plan {
+pub fn plan_for(spec: &Spec, names: &[&str], work: &Work) -> Plan {
     planned(asked(spec, &standing(spec, |_| true), &seen(names), work, &[]))
-}
-
-fn told(plan: &Plan) -> String {
-    let waves = waves(&plan.steps).unwrap();
-    let lines = waves.iter().map(|wave| wave.iter().map(|step| step.id.as_str()).collect::<Vec<_>>().join("  "));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn noted(plan: &Plan, severity: Severity) -> Vec<&str> {

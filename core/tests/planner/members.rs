@@ -9,8 +9,9 @@ use kubewright_core::finding::Severity;
 use kubewright_core::guard::{Guard, MemberChange};
 use kubewright_core::ids::HostName;
 use kubewright_core::intent::MemberWork;
-use kubewright_core::plan::{ClusterState, FileSet, Plan, StepKind, waves};
-use kubewright_core::planner::members::{Changing, change};
+use kubewright_core::plan::{ClusterState, FileSet, Plan, StepKind, Target, waves};
+use kubewright_core::planner::etcd::EtcdInput;
+use kubewright_core::planner::members::change;
 use kubewright_core::planner::{Desired, DesiredFile, DesiredHost, Identity, Input, Outcome};
 use kubewright_core::sim::World;
 use kubewright_core::spec::Spec;
@@ -18,7 +19,7 @@ use kubewright_core::summary::Outline;
 use proptest::prelude::*;
 
 use crate::converge::standing;
-use crate::setting::{Rehearsal, TOKEN, codes, known, moves, spec};
+use crate::setting::{Rehearsal, TOKEN, codes, known, moves, planned, spec};
 
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 
@@ -26,18 +27,11 @@ fn asked_with(spec: &Spec, facts: &Facts, desired: &Desired, work: &MemberWork, 
     let consents: BTreeSet<String> = consents.iter().map(|code| (*code).to_owned()).collect();
     let identity = Identity { operation: "7f3a9c".into(), initial_cluster_token: String::new() };
     let input = Input { spec, facts, desired, findings: &[], identity: &identity, tool_version: "0.0.0" };
-    change(Changing { input, consents: &consents }, work)
+    change(EtcdInput { input, consents: &consents }, work)
 }
 
 fn asked(spec: &Spec, facts: &Facts, work: &MemberWork, consents: &[&str]) -> Outcome {
     asked_with(spec, facts, &Desired::default(), work, consents)
-}
-
-fn planned(outcome: Outcome) -> Plan {
-    match outcome {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
 }
 
 fn replace(host: &str) -> MemberWork {
@@ -198,6 +192,21 @@ fn a_corrupt_member_is_replaced_and_nobody_else_is() {
 }
 
 #[test]
+fn the_alarm_of_a_member_that_is_taken_out_goes_after_it() {
+    let spec = spec(3, 0);
+    let alarm = |member: u64, kind| Alarm { member: Some(MemberId(member)), kind };
+    let facts = with(&spec, |etcd| etcd.alarms = vec![alarm(3, AlarmKind::Corrupt), alarm(1, AlarmKind::NoSpace)]);
+    let plan = planned(asked(&spec, &facts, &remove("cp3"), &[]));
+    assert_eq!(told(&plan), ["01-cp3-unmember", "02-cp3-aside", "03-cluster-agree", "04-cluster-disarm"]);
+    assert_eq!(plan.steps[3].kind, StepKind::DisarmEtcd { of: Some(MemberId(3)) }, "that of cp1 has a cause still");
+    let facts = with(&spec, |etcd| etcd.alarms = vec![alarm(1, AlarmKind::NoSpace)]);
+    let plan = planned(asked(&spec, &facts, &remove("cp3"), &[]));
+    assert_eq!(told(&plan).len(), 3, "none is about who leaves");
+    let old: StepKind = serde_json::from_str(r#"{"type":"disarmEtcd"}"#).unwrap();
+    assert_eq!(old, StepKind::DisarmEtcd { of: None }, "a plan of an older kubewright takes all back");
+}
+
+#[test]
 fn slow_is_not_dead() {
     let spec = spec(3, 0);
     let facts = with(&spec, |etcd| seen(etcd, 3, silent));
@@ -241,7 +250,7 @@ fn manifests_that_differ_are_not_changed_by_the_way() {
     let mut facts = with(&spec, |etcd| seen(etcd, 3, down));
     let seen = |facts: &Facts, host: &str| facts.host(&host.into()).unwrap().clone();
     let desired_on = |hosts: &[&str]| {
-        let file = DesiredFile { digests: vec!["a".to_owned(), "b".to_owned()], refreshed_with: None };
+        let file = DesiredFile { digests: vec!["a".to_owned(), "b".to_owned()], ..DesiredFile::default() };
         let host = DesiredHost { files: BTreeMap::from([(MANIFEST.to_owned(), file)]), ..DesiredHost::default() };
         Desired { hosts: hosts.iter().map(|name| ((*name).into(), host.clone())).collect() }
     };
@@ -333,6 +342,68 @@ fn a_living_control_plane_loses_its_member_only_with_consent() {
     assert!(codes(&asked(&two, &facts, &remove("cp2"), &[])).contains(&"VOTER002"), "nobody decides");
 }
 
+/// Two more voters than the spec names hosts for.
+fn of_five(etcd: &mut EtcdFacts) {
+    for id in [4, 5] {
+        let (mut member, sight) = (etcd.members[0].clone(), etcd.sights[&MemberId(1)].clone());
+        member.id = MemberId(id);
+        member.name = format!("old{id}");
+        member.peer_urls = vec![format!("https://10.77.0.9{id}:2380")];
+        etcd.sights.insert(member.id, sight);
+        etcd.members.push(member);
+    }
+}
+
+#[test]
+fn another_that_is_ill_is_told_of_and_not_waited_for() {
+    let spec = spec(3, 0);
+    let facts = with(&spec, |etcd| {
+        of_five(etcd);
+        seen(etcd, 4, unseen);
+        seen(etcd, 3, down);
+    });
+    let plan = planned(asked(&spec, &facts, &remove("4"), &["VOTER005"]));
+    assert_eq!(told(&plan), ["01-cluster-unmember", "02-cluster-agree"]);
+    assert_eq!(noted(&plan), [("VOTER005", Severity::NeedsConsent), ("VOTER011", Severity::Warns)]);
+    assert_eq!(plan.steps[1].kind, StepKind::ProveEtcd { not_waited_for: vec![MemberId(3)] });
+    assert!(plan.steps[1].why.contains("all but cp3"), "{}", plan.steps[1].why);
+    let text = &plan.findings[1].text;
+    assert_eq!(text, "cp3 does not run (seen): it is left as it is, and not waited for in the end");
+    assert!(plan.findings[1].hint.as_ref().unwrap().contains("kubewright etcd member replace cp3"));
+    let prove = Outline::of(&plan).phases.pop().unwrap();
+    assert_eq!(prove.description, "etcd's members that are well, and of one content; 1 other not waited for");
+    // A plan of an older kubewright waits for all.
+    let old: StepKind = serde_json::from_str(r#"{"type":"proveEtcd"}"#).unwrap();
+    assert_eq!(old, StepKind::ProveEtcd { not_waited_for: Vec::new() });
+}
+
+#[test]
+fn a_removal_that_was_given_up_in_between_is_brought_to_its_end() {
+    let spec = spec(3, 0);
+    let mut facts = with(&spec, |etcd| {
+        etcd.members.retain(|member| member.id != MemberId(3));
+        etcd.sights.remove(&MemberId(3));
+        etcd.hosts.remove(&MemberId(3));
+        etcd.alarms.push(Alarm { member: Some(MemberId(3)), kind: AlarmKind::Corrupt });
+    });
+    assert!(matches!(asked(&spec, &facts, &remove("cp3"), &[]), Outcome::Nothing { .. }), "nothing of it is left");
+    let Fact::Known { value: seen, at } = facts.hosts["cp3"].clone() else { panic!("{facts:?}") };
+    let files = known(BTreeMap::from([("/etc/kubernetes/manifests/etcd.yaml".to_owned(), "a".to_owned())]));
+    let is = |seen: HostFacts| BTreeMap::from([(HostName::from("cp3"), Fact::Known { value: seen, at })]);
+    let left = [HostFacts { files, ..seen.clone() }, HostFacts { etcd_data: known(true), ..seen }];
+    for seen in left {
+        facts.hosts.extend(is(seen));
+        let plan = planned(asked(&spec, &facts, &remove("cp3"), &[]));
+        assert_eq!(told(&plan), ["01-cp3-aside", "02-cluster-agree", "03-cluster-disarm"]);
+        assert_eq!(noted(&plan), [("VOTER010", Severity::Info), ("VOTER012", Severity::Info)]);
+        assert_eq!(plan.steps[0].kind, StepKind::SetEtcdAside { member: None });
+        assert_eq!(plan.steps[2].kind, StepKind::DisarmEtcd { of: Some(MemberId(3)) });
+    }
+    assert_eq!(codes(&asked(&spec, &facts, &remove("cp9"), &[])), ["VOTER003"]);
+    unreachable(&mut facts, "cp3");
+    assert_eq!(codes(&asked(&spec, &facts, &remove("cp3"), &[])), ["VOTER003"], "nobody can tell what is left there");
+}
+
 fn facts_of_a_member(spec: &Spec, leads: bool) -> Facts {
     with(spec, |etcd| {
         if !leads {
@@ -404,6 +475,20 @@ fn the_simulator_knows_what_must_not_be() {
     world.perform(step("-unmember")).unwrap();
     let violation = world.clone().perform(step("-manifest")).unwrap_err();
     assert!(violation.what.contains("before it was added"), "{violation}");
+    // What is agreed to of a restart is not of an end: one of two cannot decide that the other leaves.
+    let two = super::setting::spec(2, 0);
+    let facts = with(&two, |_| ());
+    let mut aside = step("-aside").clone();
+    aside.target = Target::Host("cp2".into());
+    let change = MemberChange::Pause { host: "cp2".into(), standstill: true };
+    aside.guards.push(Guard::EtcdBears { change });
+    let violation = World::standing(&two, TOKEN, |_| true).perform(&aside).unwrap_err();
+    assert!(violation.what.contains("quorum would be lost"), "{violation}");
+    assert_eq!(
+        codes(&asked(&two, &facts, &replace("cp2"), &["VOTER006"])),
+        ["VOTER002", "VOTER006"],
+        "as the product says"
+    );
     let guard = MemberChange::Forget { member: MemberId(3), gone: false };
     assert!(step("-unmember").guards.contains(&Guard::EtcdBears { change: guard }));
 }

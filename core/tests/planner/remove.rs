@@ -7,14 +7,14 @@ use kubewright_core::drain::{Node, World as Observed};
 use kubewright_core::facts::etcd::{MemberId, Sight};
 use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::ids::HostName;
-use kubewright_core::plan::{Plan, StepKind, waves};
+use kubewright_core::plan::StepKind;
 use kubewright_core::planner::{Choices, Desired, Identity, Input, Outcome, Removal, remove};
 use kubewright_core::sim::World;
 use kubewright_core::spec::Spec;
 use proptest::prelude::*;
 
 use crate::converge::standing;
-use crate::setting::{Rehearsal, TOKEN, bare, codes, known, moves, spec};
+use crate::setting::{Rehearsal, TOKEN, bare, codes, known, moves, planned, spec, told};
 
 fn leaving(spec: &Spec, facts: &Facts, name: &str) -> Outcome {
     let host = spec.host(&name.into()).unwrap();
@@ -32,19 +32,6 @@ fn observed(name: &str) -> Observed {
     let mut world = Observed::new(name, Timestamp::UNIX_EPOCH);
     world.nodes = BTreeMap::from([(name.to_owned(), Node { schedulable: true, ..Node::default() })]);
     world
-}
-
-fn planned(outcome: Outcome) -> Plan {
-    match outcome {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
-}
-
-fn told(plan: &Plan) -> String {
-    let waves = waves(&plan.steps).unwrap();
-    let lines = waves.iter().map(|wave| wave.iter().map(|step| step.id.as_str()).collect::<Vec<_>>().join("  "));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use kubewright_core::facts::{Fact, Facts, HostFacts, HostRecord, sample};
 use kubewright_core::finding::Severity;
 use kubewright_core::ids::HostName;
-use kubewright_core::plan::Plan;
 use kubewright_core::planner::{Desired, Outcome, Request, Reset};
 use kubewright_core::sim::World;
 use kubewright_core::spec::Spec;
 use proptest::prelude::*;
 
-use crate::setting::{Rehearsal, TOKEN, asked, bare, codes, known, moves, part, spec};
+use crate::setting::{Rehearsal, TOKEN, asked, bare, codes, known, moves, part, planned, spec};
 
 fn standing(spec: &Spec) -> Facts {
     let hosts = spec.hosts.iter().map(|host| (host.name.clone(), known(part(host)))).collect();
@@ -21,13 +20,6 @@ fn standing(spec: &Spec) -> Facts {
 fn reset(spec: &Spec, facts: &Facts, hosts: Option<&[&str]>) -> Outcome {
     let hosts = hosts.map(|names| names.iter().map(|name| HostName::from(*name)).collect());
     asked(spec, facts, &Desired::default(), &Request::Reset(Reset { hosts, ..Reset::default() }))
-}
-
-fn planned(outcome: Outcome) -> Plan {
-    match outcome {
-        Outcome::Plan(plan) => *plan,
-        other => panic!("{other:#?}"),
-    }
 }
 
 #[test]

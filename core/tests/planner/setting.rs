@@ -8,11 +8,13 @@ use kubewright_core::facts::{Facts, HostFacts, HostRecord};
 use kubewright_core::finding::{Finding, Severity};
 use kubewright_core::ids::{HostName, StepId};
 use kubewright_core::journal::{self, Event, Status};
-use kubewright_core::plan::{Plan, Step};
+use kubewright_core::plan::{Plan, Step, waves};
 use kubewright_core::planner::{self, Desired, DesiredHost, Identity, Input, Outcome, Request};
 use kubewright_core::sim::World;
 use kubewright_core::spec::{Host, Spec, read};
 use proptest::prelude::*;
+
+use crate::schema::as_published;
 
 /// The identity of the cluster's etcd.
 pub const TOKEN: &str = "lab-0123";
@@ -65,10 +67,22 @@ pub fn asked(spec: &Spec, facts: &Facts, desired: &Desired, request: &Request) -
 
 pub fn plan(control_planes: usize, workers: usize) -> Plan {
     let spec = spec(control_planes, workers);
-    match outcome(&spec, &facts(&spec)) {
-        Outcome::Plan(plan) => *plan,
+    planned(outcome(&spec, &facts(&spec)))
+}
+
+/// The plan that planning came to.
+pub fn planned(outcome: Outcome) -> Plan {
+    match outcome {
+        Outcome::Plan(plan) => as_published(*plan),
         other => panic!("{other:#?}"),
     }
+}
+
+/// The steps of a plan, those that may run side by side in one line.
+pub fn told(plan: &Plan) -> String {
+    let waves = waves(&plan.steps).unwrap();
+    let lines = waves.iter().map(|wave| wave.iter().map(|step| step.id.as_str()).collect::<Vec<_>>().join("  "));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Codes of what stands in the way; what is only worth a line is left out.
@@ -140,15 +154,18 @@ impl<'p> Rehearsal<'p> {
         true
     }
 
+    /// Makes one move.
+    pub fn play_one(&mut self, one: Move) {
+        match one {
+            Move::Begin(pick) => drop(self.begin(pick)),
+            Move::End(pick) => drop(self.end(pick)),
+            Move::Crash => self.running.clear(),
+        }
+    }
+
     /// Makes these moves, then goes on until nothing more can begin or end.
     pub fn play(&mut self, moves: Vec<Move>) {
-        for one in moves {
-            match one {
-                Move::Begin(pick) => drop(self.begin(pick)),
-                Move::End(pick) => drop(self.end(pick)),
-                Move::Crash => self.running.clear(),
-            }
-        }
+        moves.into_iter().for_each(|one| self.play_one(one));
         // Left to itself it always comes to its end: whatever happened before, nothing waits for ever.
         while self.begin(0) || self.end(0) {}
     }

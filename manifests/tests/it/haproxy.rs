@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use kubewright_core::spec::Spec;
+use kubewright_core::version::Version;
 use kubewright_manifests::node_local;
 
 use crate::recorded::file;
@@ -49,4 +51,19 @@ fn a_changed_configuration_changes_the_pod() {
     spec.hosts.remove(2);
     let after = node_local::files(&spec, &spec.hosts[2]).pop().unwrap();
     assert_ne!(before.contents, after.contents);
+}
+
+#[test]
+fn a_pod_is_the_same_for_as_long_as_its_manifest_is() {
+    let identity = |spec: &Spec, host: usize| {
+        let manifest = node_local::files(spec, &spec.hosts[host]).pop().unwrap().contents;
+        manifest.lines().find_map(|line| line.trim().strip_prefix("uid: ").map(str::to_owned)).unwrap()
+    };
+    let mut spec = specs::ha();
+    let before = identity(&spec, 3);
+    assert_ne!(before, identity(&spec, 4), "of another node");
+    spec.kubernetes.version = Version::new(1, 36, 3);
+    assert_eq!(before, identity(&spec, 3), "with another kubelet");
+    spec.hosts.remove(2);
+    assert_ne!(before, identity(&spec, 2), "with another way to go");
 }

@@ -37,6 +37,7 @@ pub fn single() -> Spec {
         etcd: Component::default(),
         kubelet: Default::default(),
         containerd: Containerd { version: "2.4.2".into(), restrict_oom_score_adj: false },
+        backup: Default::default(),
     }
 }
 

@@ -3,10 +3,7 @@
 //! Rows come in the order of revisions, so that a row cannot know of its successors when it is read. A row is remembered
 //! as 16 bytes, whatever the length of its key, and sorted afterwards; many rows are taken in several goes over the file.
 
-use std::hash::{DefaultHasher, Hasher as _};
-
-/// Rows remembered at once: 32 MB. A Kubernetes database of 1 GB has fewer, so that one go does.
-const AT_ONCE: usize = 2 << 20;
+use super::share::{Share, fingerprint};
 
 /// Bits of what is remembered: from the top a fingerprint of the key, the row's number, whether it is a deletion.
 ///
@@ -14,20 +11,10 @@ const AT_ONCE: usize = 2 << 20;
 /// of a fault in memory.
 const ROW_BITS: u32 = 32;
 
-/// A fingerprint, of which 95 bits are kept.
-pub(crate) fn fingerprint(key: &[u8]) -> u128 {
-    let mut hash = DefaultHasher::new();
-    hash.write(key);
-    let low = hash.finish();
-    hash.write_u8(1);
-    u128::from(hash.finish()) << 64 | u128::from(low)
-}
-
 /// The rows of one share of the keys.
 #[derive(Debug)]
 pub(crate) struct Lineages {
-    share: u64,
-    shares: u64,
+    share: Share,
     rows: Vec<u128>,
     full: bool,
 }
@@ -35,14 +22,16 @@ pub(crate) struct Lineages {
 impl Lineages {
     /// Of all keys at once, as far as they fit.
     pub fn whole() -> Self {
-        Self { share: 0, shares: 1, rows: Vec::new(), full: false }
+        Self::of(Share::ALL)
     }
 
     /// In as many goes as this many rows need.
     pub fn shares(rows: u64) -> impl Iterator<Item = Self> {
-        // With room for shares that are not even.
-        let shares = rows / (AT_ONCE as u64 * 9 / 10) + 1;
-        (0..shares).map(move |share| Self { share, shares, rows: Vec::new(), full: false })
+        Share::needed::<u128>(rows).map(Self::of)
+    }
+
+    fn of(share: Share) -> Self {
+        Self { share, rows: Vec::new(), full: false }
     }
 
     /// The next row of the bucket.
@@ -51,10 +40,10 @@ impl Lineages {
             return;
         }
         let fingerprint = fingerprint(key);
-        if self.shares > 1 && (fingerprint >> 64) as u64 % self.shares != self.share {
+        if !self.share.has(fingerprint) {
             return;
         }
-        if self.rows.len() == AT_ONCE && self.shares == 1 {
+        if self.rows.len() == Share::at_once::<u128>() && self.share.is_all() {
             self.full = true;
             self.rows = Vec::new();
             return;
@@ -139,8 +128,7 @@ mod tests {
                 last.insert(key, (number as u32, *tombstone));
             }
             let mut alive = Alive::default();
-            for share in 0..shares {
-                let mut lineages = Lineages { share, shares, rows: Vec::new(), full: false };
+            for mut lineages in Share::split(shares).map(Lineages::of) {
                 for (number, (key, tombstone)) in rows.iter().enumerate() {
                     lineages.note(number as u32, &[*key], *tombstone);
                 }

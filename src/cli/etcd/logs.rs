@@ -1,11 +1,10 @@
 //! `kubewright etcd logs`: what a member says of itself, from its host's container runtime. Works without any API server, and with
 //! an etcd that does not start.
 
-use std::path::PathBuf;
-
 use kubewright_core::ids::HostName;
 use kubewright_core::spec::Role;
 
+use crate::cli::options::OfSpec;
 use crate::cli::world::World;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::ports::Script;
@@ -20,9 +19,8 @@ pub struct Logs {
     /// The host that the member lives on
     #[arg(value_name = "HOST")]
     host: String,
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
     /// So many lines of its end
     #[arg(long, value_name = "LINES", default_value_t = 50)]
     tail: u32,
@@ -33,7 +31,7 @@ pub struct Logs {
 
 impl Logs {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let spec = world.load(&self.file)?.spec;
+        let spec = world.load(&self.of.file)?.spec;
         let members: Vec<&HostName> = spec.with_role(Role::Etcd).map(|host| &host.name).collect();
         let Some(name) = members.iter().find(|name| name.as_str() == self.host) else {
             let known: Vec<&str> = members.iter().map(|name| name.as_str()).collect();

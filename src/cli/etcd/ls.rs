@@ -1,9 +1,9 @@
 //! `kubewright etcd ls`: what is in a snapshot, and what fills it.
 
-use std::path::PathBuf;
-
+use kubewright_core::etcd::address::StoreAddress;
 use serde_json::json;
 
+use super::stores::Endpoint;
 use super::{Which, open, unreadable};
 use crate::error::{Error, ExitCode};
 use crate::report::{self, Paint, snapshot as drawn};
@@ -14,9 +14,9 @@ use crate::report::{self, Paint, snapshot as drawn};
 /// since the last compaction: what fills a database is there.
 #[derive(Debug, clap::Args)]
 pub struct Ls {
-    /// The snapshot, or a copy of a member's member/snap/db
+    /// The snapshot, packed or not; a copy's folder; a copy in a bucket (s3://BUCKET/…); or a copy of a member's member/snap/db
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: StoreAddress,
     #[command(flatten)]
     which: Which,
     /// A line for each namespace of a resource
@@ -25,14 +25,16 @@ pub struct Ls {
     /// Show so many of the largest objects
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     largest: usize,
+    #[command(flatten)]
+    endpoint: Endpoint,
 }
 
 impl Ls {
     pub(super) fn run(self, json: bool) -> Result<ExitCode, Error> {
-        let snapshot = open(&self.file)?;
+        let snapshot = open(&self.file, &self.endpoint.access())?;
         let filter = self.which.filter();
         let listing = snapshot.list(&filter, self.largest).map_err(|error| unreadable(&self.file, &error))?;
-        let name = self.file.display().to_string();
+        let name = self.file.to_string();
         if json {
             report::print_json(&json!({
                 "event": "listed",

@@ -1,37 +1,17 @@
 //! `kubewright etcd move-leader | defrag | restart | compact | alarm`: work on etcd as a plan, shown, asked about, and run by the one executor.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::time::Instant;
-
 use clap::Subcommand;
-use kubewright_core::facts::{Fact, Facts};
 use kubewright_core::ids::HostName;
 use kubewright_core::intent::EtcdWork;
-use kubewright_core::planner::etcd::{Maintaining, maintain};
-use kubewright_core::planner::{Identity, Outcome};
-use kubewright_core::spec::Role;
+use kubewright_core::planner::etcd::maintain;
 
+use super::change::{Wanted, Words};
 use super::{Cluster, no_member_answers};
-use crate::cli::approval::possible;
-use crate::cli::node::carry_out_plan;
-use crate::cli::planning::new_operation;
+use crate::cli::options::OfSpec;
 use crate::cli::world::World;
 use crate::error::{Error, ExitCode};
-use crate::facts::{Questions, gather};
 use crate::ports::EtcdApi;
-use crate::report::{self, Paint};
-
-/// Of which cluster, and what was agreed to.
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
-    /// Agree to a finding that needs consent, by its code; may be repeated
-    #[arg(long, value_name = "CODE")]
-    consent: Vec<String>,
-}
+use crate::report;
 
 /// Let another member of etcd lead
 ///
@@ -42,7 +22,7 @@ pub struct MoveLeader {
     #[arg(value_name = "HOST")]
     to: Option<HostName>,
     #[command(flatten)]
-    common: Common,
+    wanted: Wanted,
 }
 
 /// Give what is free in etcd's databases back to the disks
@@ -55,7 +35,7 @@ pub struct Defrag {
     #[arg(value_name = "HOST")]
     hosts: Vec<HostName>,
     #[command(flatten)]
-    common: Common,
+    wanted: Wanted,
 }
 
 /// Restart etcd, one member after the other
@@ -69,7 +49,7 @@ pub struct Restart {
     #[arg(value_name = "HOST")]
     hosts: Vec<HostName>,
     #[command(flatten)]
-    common: Common,
+    wanted: Wanted,
 }
 
 /// Have etcd forget all history but the newest
@@ -78,7 +58,7 @@ pub struct Restart {
 #[derive(Debug, clap::Args)]
 pub struct Compact {
     #[command(flatten)]
-    common: Common,
+    wanted: Wanted,
 }
 
 /// See and take back etcd's alarms
@@ -93,42 +73,41 @@ pub enum AlarmCommand {
 /// List the alarms that are raised
 #[derive(Debug, clap::Args)]
 pub struct List {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    of: OfSpec,
 }
 
 /// Take back every alarm that is raised, once its cause is gone
 #[derive(Debug, clap::Args)]
 pub struct Disarm {
     #[command(flatten)]
-    common: Common,
+    wanted: Wanted,
 }
 
 impl MoveLeader {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let named = self.to.iter().map(|host| format!(" {host}")).collect::<String>();
-        self.common.carry_out(world, EtcdWork::MoveLeader { to: self.to }, &format!("move-leader{named}")).await
+        let command = format!("move-leader{}", named(&self.to));
+        carry_out(self.wanted, world, EtcdWork::MoveLeader { to: self.to }, command).await
     }
 }
 
 impl Defrag {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let named = self.hosts.iter().map(|host| format!(" {host}")).collect::<String>();
-        self.common.carry_out(world, EtcdWork::Defragment { hosts: self.hosts }, &format!("defrag{named}")).await
+        let command = format!("defrag{}", named(&self.hosts));
+        carry_out(self.wanted, world, EtcdWork::Defragment { hosts: self.hosts }, command).await
     }
 }
 
 impl Restart {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let named = self.hosts.iter().map(|host| format!(" {host}")).collect::<String>();
-        self.common.carry_out(world, EtcdWork::Restart { hosts: self.hosts }, &format!("restart{named}")).await
+        let command = format!("restart{}", named(&self.hosts));
+        carry_out(self.wanted, world, EtcdWork::Restart { hosts: self.hosts }, command).await
     }
 }
 
 impl Compact {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        self.common.carry_out(world, EtcdWork::Compact, "compact").await
+        carry_out(self.wanted, world, EtcdWork::Compact, "compact".to_owned()).await
     }
 }
 
@@ -136,16 +115,28 @@ impl AlarmCommand {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         match self {
             Self::List(command) => command.run(world).await,
-            Self::Disarm(command) => command.common.carry_out(world, EtcdWork::Disarm, "alarm disarm").await,
+            Self::Disarm(Disarm { wanted }) => {
+                carry_out(wanted, world, EtcdWork::Disarm, "alarm disarm".to_owned()).await
+            }
         }
     }
 }
 
+/// Hosts as they are typed behind a command.
+fn named<'h>(hosts: impl IntoIterator<Item = &'h HostName>) -> String {
+    hosts.into_iter().map(|host| format!(" {host}")).collect()
+}
+
+async fn carry_out(wanted: Wanted, world: &World, work: EtcdWork, command: String) -> Result<ExitCode, Error> {
+    let words = Words { command, question: "whether to do this", already: "etcd is as asked already" };
+    wanted.carry_out(world, words, |asked| maintain(asked, &work)).await
+}
+
 impl List {
     async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let Cluster { etcd, .. } = Cluster::open(world, &self.file).await?;
+        let Cluster { etcd, .. } = Cluster::open(world, &self.of).await?;
         // What the members say by themselves: the list of alarms needs a majority.
-        let facts = etcd.observe().await.map_err(|error| no_member_answers(error, &self.file))?;
+        let facts = etcd.observe().await.map_err(|error| no_member_answers(error, &self.of))?;
         if world.json {
             report::print_json(&serde_json::json!({ "event": "alarms", "alarms": facts.alarms }))?;
         } else if facts.alarms.is_empty() {
@@ -159,39 +150,5 @@ impl List {
             report::print(&lines.collect::<String>())?;
         }
         Ok(ExitCode::Done)
-    }
-}
-
-impl Common {
-    /// Looks, plans, shows, asks, runs.
-    async fn carry_out(self, world: &World, work: EtcdWork, words: &str) -> Result<ExitCode, Error> {
-        possible(world, world.yes, "whether to do this", "--yes", "kubewright etcd status")?;
-        let began = Instant::now();
-        let Cluster { spec, hosts, etcd } = Cluster::open(world, &self.file).await?;
-        let names: Vec<HostName> = spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
-        let questions = Questions::default();
-        let (facts, seen) = tokio::join!(gather(hosts.as_ref(), &names, &questions), etcd.observe());
-        let seen = seen.map_err(|error| no_member_answers(error, &self.file))?;
-        let facts = Facts { etcd: Fact::Known { value: seen, at: world.clock.now() }, ..facts };
-        let consents: BTreeSet<String> = self.consent.iter().cloned().collect();
-        let identity = Identity { operation: new_operation()?, initial_cluster_token: String::new() };
-        let tool_version = env!("CARGO_PKG_VERSION");
-        let input = Maintaining { spec: &spec, facts: &facts, consents: &consents, identity: &identity, tool_version };
-        let plan = match maintain(input, &work) {
-            Outcome::Blocked { findings } => return Err(Error::blocked(findings)),
-            Outcome::Nothing { findings } => {
-                if world.json {
-                    let said = serde_json::json!({ "event": "nothingToDo", "asked": words, "findings": findings });
-                    report::print_json(&said)?;
-                } else {
-                    report::print(&report::plan::findings(&findings, Paint::stdout()))?;
-                    report::print("etcd is as asked already; nothing to do.\n")?;
-                }
-                return Ok(ExitCode::NothingToDo);
-            }
-            Outcome::Plan(plan) => *plan,
-        };
-        let command = format!("kubewright etcd {words} -f {}", self.file.display());
-        carry_out_plan(world, plan, &facts, hosts, began.elapsed(), &command, &self.consent).await
     }
 }

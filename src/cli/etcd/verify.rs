@@ -1,14 +1,17 @@
 //! `kubewright etcd verify`: whether a snapshot can be relied on, and what is in it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kubewright_core::etcd::address::StoreAddress;
 use kubewright_core::finding::{Finding, Severity, Subject};
-use kubewright_snapshot::{Fault, HashKv, Report, Snapshot, SnapshotFile, Version};
+use kubewright_core::plan::hex;
+use kubewright_snapshot::{Fault, HashKv, Report, Snapshot, Version};
 use serde_json::json;
 
-use super::unreadable;
+use super::stores::{Endpoint, at_once};
+use super::{packed, unreadable};
+use crate::backup::reading::{self, Unopened};
 use crate::error::{Error, ExitCode};
 use crate::report::{self, Paint, snapshot as drawn};
 
@@ -19,9 +22,9 @@ use crate::report::{self, Paint, snapshot as drawn};
 /// is restored.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
-    /// The snapshot, or a copy of a member's member/snap/db
+    /// The snapshot, packed or not; a copy's folder; a copy in a bucket (s3://BUCKET/…); or a copy of a member's member/snap/db
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: StoreAddress,
     /// The version of the etcd that is to have it, such as 3.6.14: it must be able to start on it
     #[arg(long, value_name = "VERSION", value_parser = version)]
     server: Option<Version>,
@@ -31,6 +34,8 @@ pub struct Verify {
     /// Agree to a finding that needs consent, by its code; may be repeated
     #[arg(long, value_name = "CODE")]
     consent: Vec<String>,
+    #[command(flatten)]
+    endpoint: Endpoint,
 }
 
 fn version(text: &str) -> Result<Version, String> {
@@ -40,9 +45,18 @@ fn version(text: &str) -> Result<Version, String> {
 impl Verify {
     pub(super) fn run(self, json: bool) -> Result<ExitCode, Error> {
         let began = Instant::now();
-        let file = SnapshotFile::open(&self.file).map_err(|error| Error::io(&self.file, error))?;
         let consents: BTreeSet<&str> = self.consent.iter().map(String::as_str).collect();
-        let snapshot = match Snapshot::open(file) {
+        let opened = match at_once(reading::open(&self.file, &self.endpoint.access()))? {
+            Ok(opened) => opened,
+            Err(Unopened::Error(error)) => return Err(error),
+            Err(Unopened::Damaged(why)) => {
+                let finding = Finding::new(Severity::Blocks, "SNAP008", subject(&self.file), packed(&why));
+                let findings = vec![finding.hint("use another copy")];
+                return told(json, &self.file, &findings, &consents, None, None, began.elapsed());
+            }
+        };
+        let wanted = opened.wanted().map(str::to_owned);
+        let snapshot = match Snapshot::open(opened.file) {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 let findings = vec![finding(&self.file, &Fault::Unreadable(error))];
@@ -53,7 +67,16 @@ impl Verify {
         if let Some(server) = self.server {
             report = report.for_server(server);
         }
-        let findings: Vec<Finding> = report.faults.iter().map(|fault| finding(&self.file, fault)).collect();
+        let mut findings: Vec<Finding> = report.faults.iter().map(|fault| finding(&self.file, fault)).collect();
+        let found = report.digest.as_ref().map(|digest| hex(&digest.file));
+        if let (Some(wanted), Some(found)) = (wanted, found)
+            && wanted != found
+        {
+            let text =
+                format!("it is not the file that its manifest tells of: its SHA-256 is {found}, and was {wanted}");
+            let finding = Finding::new(Severity::Blocks, "SNAP009", subject(&self.file), text);
+            findings.insert(0, finding.hint("use another copy"));
+        }
         let asked = match self.revision {
             // A damaged file has no hash that would say anything.
             Some(revision) if report.survey.is_some() => {
@@ -66,16 +89,16 @@ impl Verify {
 }
 
 /// A revision that the file does not have is a mistake of the command line.
-fn revision_error(path: &Path, error: &kubewright_snapshot::Error) -> Error {
+fn revision_error(path: &StoreAddress, error: &kubewright_snapshot::Error) -> Error {
     use kubewright_snapshot::Error::{Compacted, Future};
     match error {
-        Compacted { .. } | Future { .. } => Error::usage(format!("{}: {error}", path.display())),
+        Compacted { .. } | Future { .. } => Error::usage(format!("{path}: {error}")),
         other => unreadable(path, other),
     }
 }
 
 /// What speaks against the file, as a finding with what to do about it.
-fn finding(path: &Path, fault: &Fault) -> Finding {
+fn finding(path: &StoreAddress, fault: &Fault) -> Finding {
     let (severity, code, hint) = match fault {
         Fault::Unreadable(_) => (Severity::Blocks, "SNAP001", "use another copy; parts of this one are lost"),
         Fault::WrongDigest(_) => {
@@ -105,14 +128,14 @@ fn finding(path: &Path, fault: &Fault) -> Finding {
     Finding::new(severity, code, subject(path), fault.to_string()).hint(hint)
 }
 
-fn subject(path: &Path) -> Subject {
-    Subject::File(path.display().to_string())
+fn subject(path: &StoreAddress) -> Subject {
+    Subject::File(path.to_string())
 }
 
 /// Says it, and ends as it says.
 fn told(
     json: bool,
-    path: &Path,
+    path: &StoreAddress,
     findings: &[Finding],
     consents: &BTreeSet<&str>,
     report: Option<&Report>,
@@ -129,7 +152,7 @@ fn told(
     if json {
         report::print_json(&json!({
             "event": "verified",
-            "file": path.display().to_string(),
+            "file": path.to_string(),
             "verdict": verdict,
             "exit": code as u8,
             "findings": findings,
@@ -140,7 +163,7 @@ fn told(
             "hashKvAt": asked,
         }))?;
     } else {
-        let name = path.display().to_string();
+        let name = path.to_string();
         report::print(&drawn::verified(&name, verdict, findings, report, asked, took, Paint::stdout()))?;
     }
     Ok(code)

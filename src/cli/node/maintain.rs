@@ -1,28 +1,18 @@
 //! `kubewright node maintain` and `node reboot`: work on nodes while their pods are elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
 
-use futures::future::try_join_all;
-use kubewright_core::drain::{Permission, Policy, World as Observed};
-use kubewright_core::facts::Facts;
 use kubewright_core::ids::HostName;
-use kubewright_core::planner::{self, Choices, Identity, Input, Maintenance, Outcome, Script, Work};
-use kubewright_core::spec::Spec;
-use secrecy::ExposeSecret;
+use kubewright_core::planner::{self, Choices, Desired, Identity, Nodes, Outcome, Script, Work};
 
-use super::{LOOK, carry_out_plan, known};
+use super::known;
+use super::sight::Sight;
 use crate::cli::approval::possible;
-use crate::cli::kubeconfig::admin_conf;
+use crate::cli::options::{OfSpec, Patience};
 use crate::cli::planning::new_operation;
 use crate::cli::world::World;
 use crate::error::{Error, ExitCode};
-use crate::exec::drain::{look, survey};
-use crate::facts::{Questions, gather, gather_cluster, gather_etcd};
-use crate::kube::{ClusterApi, Credentials};
-use crate::ports::{Hosts, Workloads};
 
 /// A script stands in the plan once for each node, and the plan is kept on every control plane.
 const LONGEST_SCRIPT: usize = 64 << 10;
@@ -66,30 +56,13 @@ pub struct Reboot {
     how: How,
 }
 
-/// How pods are moved.
+/// Of which cluster, and how pods are moved.
 #[derive(Debug, clap::Args)]
 struct How {
-    /// The spec
-    #[arg(long, short, default_value = "cluster.yaml")]
-    file: PathBuf,
-    /// Agree to a finding that needs consent, by its code; may be repeated
-    #[arg(long, value_name = "CODE")]
-    consent: Vec<String>,
-    /// Wait for budgets without room, and for workloads that lack pods, as long as it takes
-    #[arg(long)]
-    wait: bool,
-    /// Without --wait: end, and undo our cordon, when nothing at all has moved for so long
-    #[arg(long, value_name = "SECONDS", default_value_t = Policy::PATIENCE_SECONDS, conflicts_with = "wait")]
-    patience: u32,
-}
-
-/// What was seen before anything is planned.
-struct Sight {
-    spec: Spec,
-    hosts: Arc<dyn Hosts>,
-    facts: Facts,
-    nodes: BTreeMap<HostName, Observed>,
-    denied: Vec<Permission>,
+    #[command(flatten)]
+    of: OfSpec,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Maintain {
@@ -118,33 +91,22 @@ impl Reboot {
 async fn carry_out(world: &World, names: &[String], work: &Work, how: &How, command: &str) -> Result<ExitCode, Error> {
     let first = names.first().map_or("NODE", String::as_str);
     possible(world, world.yes, "whether to begin", "--yes", &format!("kubewright node why {first}"))?;
-    let began = Instant::now();
-    let choices = Choices {
-        consents: how.consent.iter().cloned().collect::<BTreeSet<String>>(),
-        wait: how.wait,
-        patience_seconds: how.patience,
-    };
-    let sight = see(world, &how.file, names, &choices).await?;
-    let identity = Identity { operation: new_operation()?, initial_cluster_token: String::new() };
-    let input = Input {
-        spec: &sight.spec,
-        facts: &sight.facts,
-        desired: &Default::default(),
-        findings: &[],
-        identity: &identity,
-        tool_version: env!("CARGO_PKG_VERSION"),
-    };
-    let wanted = Maintenance { input, nodes: &sight.nodes, denied: &sight.denied, choices: &choices, work };
-    let plan = match planner::maintain(wanted) {
+    let choices = how.patience.choices();
+    let sight = see(world, &how.of, names, &choices).await?;
+    let (identity, desired) =
+        (Identity { operation: new_operation()?, initial_cluster_token: String::new() }, Desired::default());
+    let input = sight.input(&identity, &desired);
+    let nodes = Nodes { input, seen: &sight.nodes, denied: &sight.denied, choices: &choices };
+    let plan = match planner::maintain(nodes, work) {
         Outcome::Blocked { findings } => return Err(Error::blocked(findings)),
         Outcome::Nothing { .. } => {
-            return Err(Error::usage(format!("the cluster has no node that {} names", how.file.display()))
+            return Err(Error::usage(format!("the cluster has no node that {} names", how.of.file.display()))
                 .next("kubewright status"));
         }
         Outcome::Plan(plan) => *plan,
     };
-    let command = format!("kubewright node {command} -f {}", how.file.display());
-    carry_out_plan(world, plan, &sight.facts, sight.hosts, began.elapsed(), &command, &how.consent).await
+    let command = format!("kubewright node {command} -f {}", how.of.file.display());
+    sight.carry_out(world, plan, &command, &how.patience.agreed).await
 }
 
 /// A script as it will stand in the plan.
@@ -165,33 +127,17 @@ fn read_script(path: &Path) -> Result<Script, Error> {
 }
 
 /// Looks at hosts, cluster and etcd, and at each node with its pods.
-async fn see(world: &World, file: &Path, names: &[String], choices: &Choices) -> Result<Sight, Error> {
-    let spec = world.load(file)?.spec;
+async fn see(world: &World, of: &OfSpec, names: &[String], choices: &Choices) -> Result<Sight, Error> {
+    let mut sight = Sight::open(world, of)?;
     let mut wanted: BTreeSet<HostName> =
-        names.iter().map(|name| known(&spec, name, file)).collect::<Result<_, Error>>()?;
-    let hosts = world.connect(&spec)?;
-    let all: Vec<HostName> = spec.hosts.iter().map(|host| host.name.clone()).collect();
-    let mut facts = gather(hosts.as_ref(), &all, &Questions::default()).await;
-    let admin = admin_conf(&spec, hosts.as_ref()).await?;
-    let credentials = Credentials::from_kubeconfig(admin.expose_secret())?;
-    let api = ClusterApi::over_ssh(&spec, hosts.clone(), &credentials)?;
-    facts.cluster = gather_cluster(&spec, hosts.clone(), &facts).await;
-    facts.etcd = gather_etcd(&spec, hosts.clone(), &facts, world.clock.clone()).await;
+        names.iter().map(|name| known(&sight.spec, name, of)).collect::<Result<_, Error>>()?;
+    sight.ask_hosts().await;
+    sight.ask_etcd(world).await;
     if names.is_empty() {
-        let nodes = facts.cluster.known().map(|cluster| cluster.nodes.clone()).unwrap_or_default();
-        wanted.extend(all.into_iter().filter(|name| nodes.contains_key(name)));
+        let nodes = sight.facts.cluster.known().map(|cluster| &cluster.nodes);
+        let is_node = |name: &&HostName| nodes.is_some_and(|nodes| nodes.contains_key(*name));
+        wanted.extend(sight.spec.hosts.iter().map(|host| &host.name).filter(is_node).cloned());
     }
-    let mut needed = Permission::needed(&Policy::default());
-    if choices.consents.iter().any(|code| code.starts_with("PDB")) {
-        needed.push(Permission::DeletePods);
-    }
-    let may = try_join_all(needed.iter().map(|permission| api.may(*permission)));
-    let looks = wanted.iter().map(|name| async {
-        let observed = look(&api, name, world.clock.now(), LOOK).await?;
-        Ok((name.clone(), observed))
-    });
-    let (allowed, mut nodes) = tokio::try_join!(may, try_join_all(looks))?;
-    survey(&api, nodes.iter_mut().map(|(_, observed)| observed)).await?;
-    let denied = needed.into_iter().zip(allowed).filter(|(_, allowed)| !allowed).map(|(one, _)| one).collect();
-    Ok(Sight { spec, hosts, facts, nodes: nodes.into_iter().collect(), denied })
+    sight.ask_nodes(world, wanted, choices).await?;
+    Ok(sight)
 }

@@ -3,10 +3,11 @@
 use kubewright_core::drain::{self, Consent, Ledger, Policy, World as Observed, decide};
 use serde_json::json;
 
-use super::{LOOK, Which};
+use super::{Which, known};
+use crate::cli::kubeconfig::admin_api;
 use crate::cli::world::World;
 use crate::error::{Error, ExitCode};
-use crate::exec::drain::look;
+use crate::facts::nodes::{LOOK, look};
 use crate::report;
 
 /// Say what keeps pods on a node, from budget to missing capacity; reads only
@@ -18,15 +19,14 @@ pub struct WhyNot {
 
 impl WhyNot {
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
-        let (_, node, _, api) = self.which.connect(world).await?;
+        let (spec, hosts) = self.which.of.open(world)?;
+        let node = known(&spec, &self.which.node, &self.which.of)?;
+        let api = admin_api(&spec, &hosts).await?;
         let observed = look(&api, &node, world.clock.now(), LOOK).await?;
         let Some(target) = observed.target() else {
             return Err(Error::usage(format!("{node} is no node of the cluster")).next("kubewright status"));
         };
-        // What other tools do without asking keeps no pod there.
-        let policy = Policy { consents: [Consent::Bare, Consent::EmptyDir].into(), wait: true, ..Policy::default() };
-        let decision = decide(&observed, &policy, &Ledger::default());
-        let chains: Vec<drain::Why> = decision.blockers().into_iter().map(|wait| drain::why(&observed, wait)).collect();
+        let (decision, chains) = looked(&observed);
         if world.json {
             report::print_json(&json!({
                 "event": "why",
@@ -44,6 +44,21 @@ impl WhyNot {
         }
         Ok(ExitCode::Done)
     }
+}
+
+/// What could be done on it now, and what keeps each pod that is held up.
+fn looked(observed: &Observed) -> (drain::Decision, Vec<drain::Why>) {
+    // What other tools do without asking keeps no pod there.
+    let policy = Policy { consents: [Consent::Bare, Consent::EmptyDir].into(), wait: true, ..Policy::default() };
+    let decision = decide(observed, &policy, &Ledger::default());
+    let chains = decision.blockers().into_iter().map(|wait| drain::why(observed, wait)).collect();
+    (decision, chains)
+}
+
+/// What keeps pods on a node that was looked at.
+pub(in crate::cli) fn told(observed: &Observed) -> String {
+    let (decision, chains) = looked(observed);
+    text(observed, &decision, &chains)
 }
 
 fn text(observed: &Observed, decision: &drain::Decision, chains: &[drain::Why]) -> String {

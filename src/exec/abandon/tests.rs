@@ -139,3 +139,16 @@ async fn a_host_that_is_gone_does_not_hold_it_up_and_is_done_later() {
     assert!(scene.give_up().await.is_empty());
     assert_eq!(scene.operation.journal.bytes(), journal);
 }
+
+#[test]
+fn what_a_removal_left_half_done_is_told_with_the_one_command_that_is_safe() {
+    let told = |half_out: HalfOut| {
+        let remains = Remains { half_out: Some(half_out), ..Remains::default() };
+        Outlook { remains, ..Outlook::default() }.sentences().pop().unwrap()
+    };
+    let still = told(HalfOut::StillThere("cp3".into()));
+    assert!(still.ends_with(": kubewright etcd member remove cp3"), "{still}");
+    let raised = told(HalfOut::AlarmRaised("8e9e".into()));
+    assert!(raised.starts_with("8e9e is off") && raised.ends_with(": kubewright etcd alarm disarm"), "{raised}");
+    assert!(told(HalfOut::Unproved("8e9e".into())).ends_with(": kubewright etcd status"));
+}

@@ -169,3 +169,13 @@ async fn made_once_and_found_from_another_machine() {
     make(&hands(&hosts, &elsewhere), KeySource::New, &names, &names, &mut |_| {}).await.unwrap();
     assert!(NAMES.iter().all(|name| hosts.files(*name)[COPY].1 == made));
 }
+
+#[test]
+fn authorities_stay_and_kubelets_renew_their_own() {
+    let renewed =
+        ["pki/apiserver.crt", "pki/apiserver.key", "pki/etcd/peer.crt", "pki/front-proxy-client.key", "admin.conf"];
+    assert!(renewed.iter().all(|path| is_renewed(&format!("{KUBERNETES_DIR}/{path}"))));
+    let stay = ["pki/ca.crt", "pki/etcd/ca.key", "pki/front-proxy-ca.crt", "pki/sa.key", "pki/sa.pub", "kubelet.conf"];
+    assert!(!stay.iter().any(|path| is_renewed(&format!("{KUBERNETES_DIR}/{path}"))));
+    assert!(!is_renewed("/var/lib/kubelet/pki/kubelet-client-current.pem"));
+}

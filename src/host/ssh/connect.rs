@@ -114,7 +114,8 @@ impl Connector {
             .args(["-M", "-N", "-f", "-o"])
             .arg(format!("ControlPersist={PERSIST_SECONDS}"));
         ssh.args(destination_arguments(&target.ssh)).arg("--").arg(&target.address);
-        ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        // An own process group: Ctrl-C at the terminal is for us, and a login that it cut off would look like a host out of reach.
+        ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
         tracing::debug!(host = %target.name, address = %target.address, "connect");
 
         match timeout(LOGIN_TIMEOUT, ssh.status()).await {
@@ -267,7 +268,7 @@ async fn ask_bastion(config: &Path, bastion: &str, target: &SshTarget) -> String
         }
         None => last,
     };
-    ssh.arg("--").arg(address).stdin(Stdio::null()).kill_on_drop(true);
+    ssh.arg("--").arg(address).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
     match timeout(LOGIN_TIMEOUT, ssh.output()).await {
         Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Ok(Err(_)) | Err(_) => String::new(),

@@ -1,6 +1,8 @@
 //! Copies of etcd: taken from members in memory that hold what a real etcd wrote, with everything that may go wrong on the way. From
 //! real members they are taken in `etcd/backup.rs`.
 
+mod bucket;
+mod keys;
 mod pages;
 mod tmpfs;
 
@@ -9,7 +11,7 @@ use std::fs;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use kubewright::backup::companions::{Companions, of_hosts};
@@ -19,10 +21,11 @@ use kubewright::etcd::fake::{FakeEtcd, Health};
 use kubewright::host::fake::FakeHosts;
 use kubewright::ports::{EtcdApi, SystemClock};
 use kubewright::store::copies::Copies;
+use kubewright_core::etcd::address::StoreAddress;
 use kubewright_core::etcd::attest::Verdict;
 use kubewright_core::facts::HostRecord;
 use kubewright_core::ids::HostName;
-use kubewright_core::spec::Role;
+use kubewright_core::spec::{Compression, Role};
 use kubewright_snapshot::{Snapshot, SnapshotFile};
 use sha2::{Digest, Sha256};
 
@@ -64,7 +67,7 @@ impl Setting {
     }
 
     fn copies(&self) -> Copies {
-        Copies::open(self.home.path(), "lab").unwrap()
+        Copies::in_folder(self.home.path(), "lab").unwrap()
     }
 
     async fn take(&self, from: Option<&str>) -> Result<Taken, Error> {
@@ -77,10 +80,27 @@ impl Setting {
         from: Option<&str>,
         progress: &(dyn Fn(&Doing) + Sync),
     ) -> Result<Taken, Error> {
+        self.take_as(copies, from, Compression::None, progress).await
+    }
+
+    async fn take_as(
+        &self,
+        copies: &Copies,
+        from: Option<&str>,
+        compress: Compression,
+        progress: &(dyn Fn(&Doing) + Sync),
+    ) -> Result<Taken, Error> {
         let facts = self.etcd.observe().await.unwrap();
         let from = from.map(HostName::from);
-        let order =
-            Order { cluster: "lab", etcd: &self.etcd, from: from.as_ref(), copies, clock: &SystemClock, progress };
+        let order = Order {
+            cluster: "lab",
+            etcd: &self.etcd,
+            from: from.as_ref(),
+            copies,
+            compress,
+            clock: &SystemClock,
+            progress,
+        };
         take(order, &facts, async { Companions::default() }).await
     }
 
@@ -90,8 +110,16 @@ impl Setting {
     }
 
     fn left(&self) -> Vec<String> {
-        let entries = self.copies().folder().read_dir().unwrap();
+        let entries = self.copies().workbench().read_dir().unwrap();
         entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+/// The folder of a copy in a folder.
+pub fn folder(taken: &Taken) -> PathBuf {
+    match &taken.place {
+        StoreAddress::Folder(path) => path.into(),
+        StoreAddress::Bucket { .. } => panic!("{} is no folder", taken.place),
     }
 }
 
@@ -107,7 +135,7 @@ async fn a_copy_is_whole_proved_and_named() {
     let manifest = &taken.manifest;
     assert_eq!((manifest.attestation.verdict, manifest.attestation.agree.len()), (Verdict::Majority, 3));
     assert_eq!((codes(&taken), manifest.with_quorum, manifest.from.led), (vec![], true, false));
-    let file = taken.path.join("etcd.snap");
+    let file = folder(&taken).join("etcd.snap");
     let bytes = fs::read(&file).unwrap();
     assert_eq!(bytes, golden("etcd-3.6-history"));
     let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -116,10 +144,10 @@ async fn a_copy_is_whole_proved_and_named() {
     assert_eq!((manifest.contents.revision, manifest.contents.hash_kv), (survey.revision, survey.hash_kv.hash));
     assert_eq!(manifest.contents.storage_version.as_deref(), Some("3.6"));
     // It holds every secret there is.
-    for (path, mode) in [(taken.path.clone(), 0o700), (file, 0o600), (taken.path.join("manifest.json"), 0o600)] {
+    for (path, mode) in [(folder(&taken), 0o700), (file, 0o600), (folder(&taken).join("manifest.json"), 0o600)] {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
     }
-    let read = setting.copies().list().unwrap();
+    let read = setting.copies().list().await.unwrap();
     assert_eq!(read.manifests.into_iter().map(|(_, manifest)| manifest).collect::<Vec<_>>(), [taken.manifest]);
     let told = setting.told.lock().unwrap().clone();
     assert!(matches!(&told[0], Doing::Receiving { done, all, .. } if done <= all), "{told:?}");
@@ -133,7 +161,7 @@ async fn a_damaged_member_is_caught_and_another_one_taken() {
     let taken = setting.take(None).await.unwrap();
     assert_eq!(setting.asked(), ["snapshot cp2", "snapshot cp3"]);
     assert_eq!((taken.manifest.attestation.verdict, codes(&taken)), (Verdict::Majority, vec!["SAVE001"]));
-    assert_eq!(fs::read(taken.path.join("etcd.snap")).unwrap(), golden("etcd-3.6-history"));
+    assert_eq!(fs::read(folder(&taken).join("etcd.snap")).unwrap(), golden("etcd-3.6-history"));
     assert!(taken.findings[0].text.contains("its member of etcd is damaged"), "{:?}", taken.findings);
     assert_eq!(setting.left().len(), 1, "its copy was thrown away");
 
@@ -239,7 +267,7 @@ async fn a_full_disk_is_a_clear_error_and_nothing_half_is_left() {
     let setting = Setting::new();
     // What the members say of their size does not fit.
     let Some(small) = Tmpfs::mount("2m") else { return };
-    let copies = Copies::open(small.path(), "lab").unwrap();
+    let copies = Copies::in_folder(small.path(), "lab").unwrap();
     let error = setting.take_into(&copies, None, &|_| {}).await.unwrap_err();
     assert_eq!((error.kind(), error.parts().code), (ErrorKind::Blocked, "STORE"));
     assert!(error.to_string().contains("2 MB free, 38 MB are needed"), "{error}");
@@ -247,7 +275,7 @@ async fn a_full_disk_is_a_clear_error_and_nothing_half_is_left() {
 
     // Somebody else takes the room meanwhile.
     let Some(filled) = Tmpfs::mount("48m") else { return };
-    let copies = Copies::open(filled.path(), "lab").unwrap();
+    let copies = Copies::in_folder(filled.path(), "lab").unwrap();
     let fill = |doing: &Doing| {
         if matches!(doing, Doing::Receiving { .. }) {
             fs::write(filled.path().join("filler"), vec![1; 60 << 20]).ok();
@@ -257,7 +285,7 @@ async fn a_full_disk_is_a_clear_error_and_nothing_half_is_left() {
     assert_eq!((error.kind(), error.parts().code), (ErrorKind::Failed, "STORE"));
     assert!(error.to_string().contains("No space left on device"), "{error}");
     assert!(error.parts().next[0].contains("--to"), "{:?}", error.parts());
-    assert_eq!(copies.folder().read_dir().unwrap().count(), 0);
+    assert_eq!(copies.workbench().read_dir().unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -265,7 +293,7 @@ async fn what_a_killed_run_left_is_cleared_and_what_runs_is_not() {
     let setting = Setting::new();
     let copies = setting.copies();
     let running = copies.begin().unwrap();
-    let dead = copies.folder().join(".taking-dead");
+    let dead = copies.workbench().join(".taking-dead");
     fs::create_dir(&dead).unwrap();
     fs::write(dead.join("lock"), "").unwrap();
     fs::write(dead.join("etcd.snap"), "half").unwrap();
@@ -286,13 +314,13 @@ async fn old_copies_go_and_the_last_proved_one_stays() {
         last = Some(setting.take(None).await.unwrap());
     }
     let copies = setting.copies();
-    fs::create_dir(copies.folder().join("by-hand")).unwrap();
-    let (removed, findings) = prune(&copies, NonZeroUsize::MIN).unwrap();
+    fs::create_dir(copies.workbench().join("by-hand")).unwrap();
+    let (removed, findings) = prune(&copies, NonZeroUsize::MIN).await.unwrap();
     assert_eq!(removed.len(), 2, "two of the three that nobody attests");
     assert_eq!(findings.iter().map(|finding| finding.code.as_str()).collect::<Vec<_>>(), ["SAVE008"]);
-    assert!(proved.path.join("manifest.json").exists() && last.unwrap().path.exists());
-    assert!(copies.folder().join("by-hand").exists());
-    assert_eq!(prune(&copies, NonZeroUsize::MIN).unwrap().0, Vec::<String>::new());
+    assert!(folder(&proved).join("manifest.json").exists() && folder(&last.unwrap()).exists());
+    assert!(copies.workbench().join("by-hand").exists());
+    assert_eq!(prune(&copies, NonZeroUsize::MIN).await.unwrap().0, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -314,7 +342,7 @@ async fn manifests_and_fingerprints_are_read_from_the_hosts() {
     let api_server = "- --encryption-provider-config=/etc/kubernetes/enc.yaml\n";
     hosts.put_file("cp1", &pod("kube-apiserver"), 0o600, api_server);
     hosts.put_file("cp1", "/etc/kubernetes/enc.yaml", 0o600, "a secret");
-    let found = of_hosts(&hosts, "lab", &["cp1".into(), "cp2".into(), "cp3".into()]).await;
+    let found = of_hosts(&hosts, "lab", &["cp1".into(), "cp2".into(), "cp3".into()], None).await;
     let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -327,5 +355,9 @@ async fn manifests_and_fingerprints_are_read_from_the_hosts() {
     assert_eq!(found.missing, ["manifests of cp3: it does not say that it belongs to lab"]);
     assert!(!found.files.values().any(|bytes| bytes.windows(8).any(|window| window == b"a secret")));
     let empty: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    assert_eq!(of_hosts(&hosts, "another", &["cp1".into()]).await.files, empty, "of another cluster nothing is taken");
+    assert_eq!(
+        of_hosts(&hosts, "another", &["cp1".into()], None).await.files,
+        empty,
+        "of another cluster nothing is taken"
+    );
 }

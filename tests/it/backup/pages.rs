@@ -8,7 +8,8 @@ use kubewright::etcd::contents;
 use kubewright::etcd::fake::{FakeEtcd, Health};
 use kubewright::ports::EtcdApi;
 use kubewright::report::{Paint, etcd, saving};
-use kubewright_core::etcd::status::{Certificate, Certificates, Seen, assess};
+use kubewright_core::etcd::retention::Copy;
+use kubewright_core::etcd::status::{Certificate, Certificates, CopiesSeen, Seen, assess};
 use kubewright_core::facts::etcd::{Alarm, AlarmKind, MemberId};
 
 use super::{Setting, damaged};
@@ -26,12 +27,19 @@ async fn page(fake: &FakeEtcd, days: i64) -> String {
     };
     let certificates: Certificates =
         ["cp1", "cp2", "cp3"].map(|host| (host.into(), Ok(vec![certificate.clone()]))).into();
+    let copy =
+        |hours, verified| Copy { name: format!("{hours}"), taken: now() - SignedDuration::from_hours(hours), verified };
+    let copies = CopiesSeen::of(
+        "s3://backups/etcd/lab".to_owned(),
+        Ok(&[copy(4, true), copy(if days < 340 { 1 } else { 28 }, false)]),
+    );
     let seen = Seen {
         cluster: "lab",
         file: "cluster.yaml",
         facts: &facts,
         agreement: agreement.as_ref(),
         certificates: if days == 0 { &BTreeMap::new() } else { &certificates },
+        copies: (days > 0).then_some(&copies),
         now: now(),
     };
     etcd::status(&assess(&seen), now(), Paint::none().on_columns(120))
@@ -71,6 +79,6 @@ async fn a_copy_that_was_taken() {
     setting.etcd.hold("cp2", damaged());
     let taken = setting.take(None).await.unwrap();
     let text = saving::saved(&taken, &["an-old-one".to_owned()], Duration::from_millis(1234), Paint::none());
-    let folder = taken.path.display().to_string();
+    let folder = taken.place.to_string();
     insta::assert_snapshot!(text.replace(&folder, "FOLDER"));
 }

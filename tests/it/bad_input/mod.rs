@@ -1,6 +1,7 @@
 //! What people and machines get wrong: each mistake ends with its exit code, a place and a way out, and nothing is done.
 //! README.md beside this folder says which tests prove the rest of the list.
 
+mod cancelled;
 mod hosts;
 mod lock_file;
 pub mod machines;

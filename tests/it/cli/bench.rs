@@ -48,6 +48,13 @@ impl Bench {
         told(other)
     }
 
+    /// For a terminal of its own.
+    pub fn in_terminal(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(arguments);
+        self.at_home(&mut command);
+        command
+    }
+
     fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env("HOME", self.0.path().join("home")).env("XDG_STATE_HOME", self.0.path().join("state"))
     }
@@ -63,8 +70,14 @@ impl Bench {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn bare(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubewright"));
-        command.args(arguments).current_dir(self.0.path().join("work")).stdin(Stdio::null()).env_clear();
+        command.args(arguments).current_dir(self.0.path().join("work")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         // The pages of --help are as wide as this says.
         command.env("COLUMNS", "100");

@@ -4,6 +4,7 @@
 pub mod bench;
 mod etcd;
 mod reference;
+mod upgrade;
 
 use std::fs;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use kubewright::exec::Failure;
 use kubewright::exec::cancel::Cancel;
-use kubewright::exec::drain::{Errand, empty, look};
+use kubewright::exec::drain::{Errand, empty};
+use kubewright::facts::nodes::look;
 use kubewright::ports::{Clock, Workloads};
 use kubewright_core::drain::{Consent, Outcome, Policy, Readiness, Toleration};
 use kubewright_core::ids::{HostName, OperationId};

@@ -7,28 +7,23 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, GetOptions};
 use kubewright::exec::driver::End;
-use kubewright::facts::{Questions, gather};
 use kubewright::host::fake::{FakeHosts, Reply};
 use kubewright::kube::Way;
 use kubewright::ports::{EtcdApi, SystemClock};
+use kubewright_core::facts::Facts;
 use kubewright_core::facts::etcd::EtcdFacts;
-use kubewright_core::facts::{Fact, Facts, HostRecord};
 use kubewright_core::ids::HostName;
 use kubewright_core::intent::{EtcdWork, MemberWork};
 use kubewright_core::plan::Plan;
-use kubewright_core::planner::etcd::{Maintaining, maintain};
-use kubewright_core::planner::members::{Changing, change};
-use kubewright_core::planner::{Desired, Identity, Input, Outcome};
 use kubewright_core::quorum::{Standing, View};
-use kubewright_core::spec::{Spec, read};
+use kubewright_core::spec::Spec;
 use tokio_util::sync::CancellationToken;
 
 use super::members::{self, Members};
 use super::{all_well, id, until};
 use crate::hands::{Agreeable, Reached, run};
 use crate::kube_api::tunnel::TunnelHosts;
-
-const SPEC: &str = include_str!("../../../examples/lab-ha.yaml");
+use crate::setting::{self, are_part, changing, working};
 
 /// How long a write may be held up on a machine that is busy with other tests. etcd itself gives a request up after seven
 /// seconds, and one member's end costs the others an election at most.
@@ -36,7 +31,7 @@ const HANGS: Duration = Duration::from_secs(20);
 
 /// The lab's control planes, where the members are. No spec could name them: nobody else reaches a loopback address.
 fn spec() -> Spec {
-    let mut spec = read("lab-ha.yaml", SPEC).spec.unwrap();
+    let mut spec = setting::spec();
     spec.hosts.retain(|host| host.name.as_str().starts_with("cp"));
     for (number, host) in (1..).zip(&mut spec.hosts) {
         host.private_address = members::address(number).into();
@@ -68,15 +63,7 @@ fn hosts(members: &Arc<Mutex<Members>>, spec: &Spec) -> FakeHosts {
         })
         .on("debian/start-control-plane.sh", |_| Reply::ok(":: control plane healthy\n"))
         .on("debian/verify.sh", |_| Reply::ok("not-done: nobody knows\n"));
-    for host in &spec.hosts {
-        let record = HostRecord {
-            cluster: spec.name.clone(),
-            operation: "0ld".into(),
-            roles: host.roles.clone(),
-            settled: true,
-        };
-        hosts.put_file(host.name.clone(), HostRecord::PATH, 0o644, serde_json::to_vec(&record).unwrap());
-    }
+    are_part(&hosts, spec);
     hosts
 }
 
@@ -138,20 +125,10 @@ impl Stage {
         self.etcd.observe().await.unwrap()
     }
 
-    async fn facts(&self) -> Facts {
-        let names: Vec<HostName> = self.spec.hosts.iter().map(|host| host.name.clone()).collect();
-        let facts = gather(&self.hosts, &names, &Questions::default()).await;
-        Facts { etcd: Fact::Known { value: self.seen().await, at: jiff::Timestamp::now() }, ..facts }
-    }
-
     /// The plan with the members' own peer port, which a spec cannot choose.
-    fn moved(&self, outcome: Outcome) -> Plan {
-        let plan = match outcome {
-            Outcome::Plan(plan) => *plan,
-            other => panic!("{other:#?}"),
-        };
+    fn moved(&self, plan: &Plan) -> Plan {
         let port = self.members.lock().unwrap().peer_port();
-        let text = serde_json::to_string(&plan).unwrap().replace(":2380\"", &format!(":{port}\""));
+        let text = serde_json::to_string(plan).unwrap().replace(":2380\"", &format!(":{port}\""));
         serde_json::from_str(&text).unwrap()
     }
 
@@ -169,29 +146,15 @@ impl Stage {
 
     /// Plans the replacement of a host's member from what is seen now, and runs it.
     async fn replaces(&self, host: &str) {
-        let (facts, desired, consents, identity) =
-            (self.facts().await, Desired::default(), BTreeSet::new(), identity());
-        let input = Input {
-            spec: &self.spec,
-            facts: &facts,
-            desired: &desired,
-            findings: &[],
-            identity: &identity,
-            tool_version: "0",
-        };
         let wanted = MemberWork::Replace { host: host.into() };
-        let plan = self.moved(change(Changing { input, consents: &consents }, &wanted));
-        self.runs(plan, facts).await;
+        let (plan, facts) = changing(&self.spec, &self.hosts, self.etcd.as_ref(), &wanted, &[]).await;
+        self.runs(self.moved(&plan), facts).await;
     }
 
     fn logs(&self) -> String {
         let members = self.members.lock().unwrap();
         (1..=3).map(|number| members.log(number)).collect()
     }
-}
-
-fn identity() -> Identity {
-    Identity { operation: "7f3a9c".into(), initial_cluster_token: String::new() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,10 +164,9 @@ async fn all_members_restart_while_clients_write_and_nothing_is_lost() {
     let before = stage.seen().await;
     let stop = CancellationToken::new();
     let writing = tokio::spawn(write(stage.clients(&[1, 2, 3]).await, stop.clone()));
-    let (facts, consents, identity) = (stage.facts().await, BTreeSet::new(), identity());
-    let input =
-        Maintaining { spec: &stage.spec, facts: &facts, consents: &consents, identity: &identity, tool_version: "0" };
-    let plan = stage.moved(maintain(input, &EtcdWork::Restart { hosts: Vec::new() }));
+    let restart = EtcdWork::Restart { hosts: Vec::new() };
+    let (plan, facts) = working(&stage.spec, &stage.hosts, stage.etcd.as_ref(), &restart, &[]).await;
+    let plan = stage.moved(&plan);
     let last = plan.steps[2].target.to_string();
     assert_eq!(View::of(&before).leader(), Some(id(&before, &last)), "who leads is the last");
     stage.runs(plan, facts).await;

@@ -111,8 +111,8 @@ async fn alarms_are_taken_back_and_leadership_is_given() {
     client.alarm(AlarmAction::Activate, AlarmType::Nospace, Some(options)).await.unwrap();
     assert!(client.put("x", "y", None).await.is_err(), "nothing is written");
     let raised = [Alarm { member: Some(id(&facts, "cp2")), kind: AlarmKind::NoSpace }];
-    assert_eq!(etcd.disarm().await.as_deref(), Ok(&raised[..]));
-    assert_eq!(etcd.disarm().await.as_deref(), Ok(&[][..]));
+    assert_eq!(etcd.disarm(None).await.as_deref(), Ok(&raised[..]));
+    assert_eq!(etcd.disarm(None).await.as_deref(), Ok(&[][..]));
     client.put("x", "y", None).await.unwrap();
     for host in ["cp3", "cp2", "cp2"] {
         upkeep::lead(&etcd, &HostName::from(host), &mut |_| {}).await.unwrap();
@@ -120,4 +120,25 @@ async fn alarms_are_taken_back_and_leadership_is_given() {
         assert_eq!(View::of(&facts).leader(), Some(id(&facts, host)));
     }
     assert!(upkeep::lead(&etcd, &"cp9".into(), &mut |_| {}).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alarm_of_who_has_left_stays_until_it_is_taken_back() {
+    let Some(program) = members::program() else { return };
+    let mut members = Members::start(program);
+    let etcd = members.cluster(&Way::Ssh(Arc::new(TunnelHosts::default())), &[1, 2, 3]);
+    let facts = until(&etcd, &members, "a cluster of three", all_well).await;
+    let (left, stays) = (id(&facts, "cp3"), id(&facts, "cp1"));
+    let mut client = members.client_of(1).await;
+    let mut options = AlarmOptions::new();
+    options.with_member(left.0);
+    client.alarm(AlarmAction::Activate, AlarmType::Corrupt, Some(options)).await.unwrap();
+    members.kill(3);
+    etcd.remove(left).await.unwrap();
+    assert!(client.put("x", "y", None).await.is_err(), "nothing is written, though the member is gone");
+    let raised = [Alarm { member: Some(left), kind: AlarmKind::Corrupt }];
+    assert_eq!(etcd.observe().await.unwrap().alarms, raised);
+    assert_eq!(etcd.disarm(Some(stays)).await.as_deref(), Ok(&[][..]), "of nobody else");
+    assert_eq!(etcd.disarm(Some(left)).await.as_deref(), Ok(&raised[..]));
+    client.put("x", "y", None).await.unwrap();
 }

@@ -75,6 +75,9 @@ pub struct ControlPlane {
     folder: tempfile::TempDir,
 }
 
+/// An API that goes and that nobody serves unasked, so that there is one to find in use.
+const SERVES: [(&str, &str); 1] = [("runtime-config", "resource.k8s.io/v1beta1=true")];
+
 /// Addresses of the control planes: all of 127/8 is loopback.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
 
@@ -108,7 +111,7 @@ impl ControlPlane {
         let programs = self.programs.clone();
         let member = self.member(host);
         let etcd_url = format!("http://{}", member.etcd.near);
-        member.process = Some(programs.api_server(&kubernetes, member.address, &etcd_url, &[], &log).unwrap());
+        member.process = Some(programs.api_server(&kubernetes, member.address, &etcd_url, &SERVES, &log).unwrap());
         let name = HostName::new(host);
         let api = self.api(Way::Direct, "super-admin.conf").only(&name).unwrap().patience(Duration::from_secs(60));
         // A refused connection is tried again by `version`; whether it is *ready* only asking again tells.
@@ -127,7 +130,7 @@ impl ControlPlane {
 
     /// Stops a control plane's API server in its tracks: connections stay open and nothing answers.
     pub fn freeze(&mut self, host: &str) {
-        self.member(host).process.as_ref().unwrap().signal("-STOP").unwrap();
+        self.member(host).process.as_ref().unwrap().freeze().unwrap();
     }
 
     /// Lets it go on.
@@ -142,7 +145,7 @@ impl ControlPlane {
 
     /// Stops controller manager and scheduler in their tracks.
     pub fn freeze_controllers(&self) {
-        self.controllers().for_each(|process| process.signal("-STOP").unwrap());
+        self.controllers().for_each(|process| process.freeze().unwrap());
     }
 
     /// Lets them go on.

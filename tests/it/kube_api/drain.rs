@@ -8,7 +8,8 @@ use kube::api::{Api, DeleteParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use kubewright::exec::cancel::Cancel;
-use kubewright::exec::drain::{Errand, empty, look, survey};
+use kubewright::exec::drain::{Errand, empty};
+use kubewright::facts::nodes::{look, survey};
 use kubewright::kube::{ClusterApi, Way, apply_all};
 use kubewright::ports::{Clock, Cordoned, KubeApi, ObjectRef, SystemClock, Uncordoned, Whose, Workloads};
 use kubewright_core::drain::{Amounts, Budget, Name, News, Object, Outcome, Permission, Policy, View, World, forecast};
@@ -196,13 +197,13 @@ async fn room(api: &ClusterApi) {
     let (_, pod) = a_pod(api).await;
     let node = HostName::new(pod.spec.unwrap().node_name.unwrap());
     let mut seen = look(api, &node, SystemClock.now(), MINUTE).await.unwrap();
-    survey(api, [&mut seen]).await.unwrap();
-    let occupancy = seen.occupancy.clone().unwrap();
+    survey(api, [&mut seen]).await;
+    let occupancy = seen.occupancy.clone().unwrap().unwrap();
     let pods = Api::<Pod>::all(api.client()).list(&Default::default()).await.unwrap();
     let here = |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node.as_str());
     let count = i64::try_from(pods.items.iter().filter(here).count()).unwrap();
     assert!(count > 0);
-    assert_eq!(occupancy.used[node.as_str()].get("pods"), count * 1000);
+    assert_eq!(occupancy.used[node.as_str()].all().get("pods"), count * 1000);
     let codes = |seen: &World| -> Vec<String> {
         forecast(seen, &Policy::default(), &[]).findings.into_iter().map(|finding| finding.code).collect()
     };

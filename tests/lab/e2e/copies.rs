@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use age::secrecy::ExposeSecret;
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use kubewright_core::facts::etcd::MemberId;
 use serde_json::Value;
@@ -43,6 +44,10 @@ pub fn are_told_and_taken(cache: &Cache, lab: &Lab, operator: &Operator, kubectl
     is_accepted(cache, &first);
     looks_at(operator, &first);
     told("etcd snapshot: three members attest it; etcdutl reads and restores it");
+    sealed(lab, operator, kubectl);
+    told("a copy with the cluster's keys, sealed: they open to what the control planes have; what came since is told");
+    by_themselves(lab, operator);
+    told("hosts took copies by themselves, proved by three members without logging in anywhere, and stopped it");
     paused(lab, operator, &follower);
     told("etcd status tells of a paused member within its time");
     stopped(lab, operator, &follower, &home);
@@ -86,10 +91,14 @@ fn saved(operator: &Operator, home: &Path, by: usize) -> PathBuf {
         assert!(manifest["keys"][key].as_str().is_some_and(|hash| hash.starts_with("sha256:")), "{key}: {manifest:#}");
     }
     let companions = manifest["companions"].as_object().expect("companions");
-    for file in ["kubeadm-config.yaml", "cp1/etcd.yaml", "cp2/kube-apiserver.yaml", "cp3/kube-scheduler.yaml"] {
+    for file in ["kubeadm-config.yaml", "cp1/kube-scheduler.yaml", "cp2/kube-apiserver.yaml", "cp3/kube-scheduler.yaml"]
+    {
         assert!(companions.contains_key(&format!("companions/{file}")), "{file}: {companions:?}");
     }
-    PathBuf::from(line["folder"].as_str().expect("a folder"))
+    // A member that was stopped has its manifest elsewhere, whichever it is.
+    let members = companions.keys().filter(|file| file.ends_with("/etcd.yaml")).count();
+    assert!(members >= by, "{companions:?}");
+    PathBuf::from(line["copy"].as_str().expect("a folder"))
 }
 
 fn is_accepted(cache: &Cache, copy: &Path) {
@@ -111,6 +120,76 @@ fn looks_at(operator: &Operator, copy: &Path) {
     let listed = operator.expect_bare(&["etcd", "ls", &file, "--resource", "pods", "--namespaces"], 0);
     assert!(listed.contains("kube-system"), "{listed}");
     operator.expect_bare(&["etcd", "diff", &file, &file], 3);
+}
+
+/// A copy with keys, listed, opened again, and compared with what the cluster holds now.
+fn sealed(lab: &Lab, operator: &Operator, kubectl: &Kubectl) {
+    let home = operator.folder().join("sealed");
+    let store = home.to_string_lossy().into_owned();
+    let identity = age::x25519::Identity::generate();
+    let secret = operator.folder().join("identity.txt");
+    std::fs::write(&secret, identity.to_string().expose_secret()).expect("a file");
+    let recipient = identity.to_public().to_string();
+    let arguments = ["etcd", "snapshot", "--to", &store, "--with-pki", "--recipient", &recipient, "--output", "json"];
+    let text = operator.expect(&arguments, 0);
+    let line: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    let copy = line["copy"].as_str().expect("a folder");
+    assert!(operator.expect(&["etcd", "copies", &store], 0).contains("1 cop"), "one is listed");
+
+    let (into, secret) = (operator.folder().join("opened"), secret.to_string_lossy().into_owned());
+    let folder = into.to_string_lossy().into_owned();
+    operator.expect_bare(&["etcd", "companions", copy, "--into", &folder, "--identity", &secret], 0);
+    for key in ["/etc/kubernetes/pki/ca.key", "/etc/kubernetes/pki/etcd/ca.key", "/etc/kubernetes/pki/sa.key"] {
+        let there = lab.exec("cp1", &format!("cat {key}")).expect("a key");
+        let here = std::fs::read_to_string(into.join(format!("keys{key}"))).expect("the same key");
+        assert_eq!(here.trim(), there.trim(), "{key}");
+    }
+
+    kubectl.expect(&["-n", "default", "create", "configmap", "since-then"]);
+    let file = format!("{copy}/etcd.snap");
+    let told = operator.expect(&["etcd", "diff", &file, "--live", "--all"], 0);
+    assert!(told.contains("since-then"), "{told}");
+    kubectl.expect(&["-n", "default", "delete", "configmap", "since-then"]);
+}
+
+/// Timers come, take a proved copy, take none where there is a young one, tell how they go, and leave nothing but copies.
+fn by_themselves(lab: &Lab, operator: &Operator) {
+    let program = "/var/lib/kubewright/backup/kubewright";
+    let spec = "--file /var/lib/kubewright/backup/cluster.yaml";
+    let goes = |timer: &str| {
+        let said = operator.expect(&["etcd", "schedule", "--output", "json"], 0);
+        let said: Value = serde_json::from_str(said.lines().last().expect("a line")).expect("JSON");
+        let hosts = said["hosts"].as_array().expect("hosts");
+        assert_eq!(hosts.len(), 3, "{said:#}");
+        assert!(hosts.iter().all(|host| host["goes"]["timer"] == timer), "{said:#}");
+        said
+    };
+    goes("none");
+    operator.expect(&["etcd", "schedule", "--every", "6h", "--to", "copies", "--yes"], 5);
+    operator.expect(&["etcd", "schedule", "--every", "6h", "--to", "/var/backups/etcd", "--keep", "2", "--yes"], 0);
+    goes("active");
+    lab.exec("cp2", "systemctl start kubewright-etcd-backup.service").expect("a copy");
+    let list = format!("{program} etcd copies /var/backups/etcd {spec} --output json");
+    let listed: Value = serde_json::from_str(lab.exec("cp2", &list).expect("copies").trim()).expect("JSON");
+    let copies = listed["copies"].as_array().expect("a list");
+    assert_eq!((copies.len(), &copies[0]["verified"]), (1, &true.into()), "{listed:#}");
+    assert_eq!(copies[0]["manifest"]["attestation"]["agree"].as_array().map(Vec::len), Some(3), "{listed:#}");
+    let young = format!("{program} etcd snapshot {spec} --here cp2 --to /var/backups/etcd --unless-younger 1h");
+    let young = format!("{young} >/dev/null; echo $?");
+    assert_eq!(lab.exec("cp2", &young).expect("an answer").trim(), "3");
+    let said = goes("active");
+    let result = said["hosts"].as_array().and_then(|hosts| hosts.iter().find(|host| host["host"] == "cp2"));
+    assert_eq!(result.map(|host| &host["goes"]["result"]), Some(&"success".into()), "{said:#}");
+
+    operator.expect(&["etcd", "schedule", "--remove", "--yes"], 0);
+    goes("none");
+    for host in ["cp1", "cp2", "cp3"] {
+        let left =
+            lab.exec(host, "ls /var/lib/kubewright/backup; ls /etc/systemd/system | grep kubewright-etcd-backup; :");
+        let left = left.expect("lists");
+        assert!(!left.contains("kubewright") && !left.contains("cluster.yaml"), "{host}: {left}");
+    }
+    lab.exec("cp2", "ls /var/backups/etcd/lab/*/manifest.json && rm -rf /var/backups/etcd").expect("copies stay");
 }
 
 /// Well within the kubelet's patience with etcd's probe.

@@ -17,3 +17,6 @@ mod preflight;
 mod projection;
 mod scenarios;
 mod topology;
+mod upgrade;
+mod wizard;
+mod workflow;

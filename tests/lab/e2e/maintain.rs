@@ -17,6 +17,7 @@ use xtask::lab::Lab;
 
 use super::cluster::Kubectl;
 use super::operator::{Operator, Watched, does, is_done, records};
+use super::upgrade;
 
 /// The NodePort of the front.
 const PORT: u16 = 30080;
@@ -27,9 +28,13 @@ const EVERY: Duration = Duration::from_millis(100);
 /// How long an answer may take. One that comes later is a failed one: whoever waits on it has noticed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The example with control planes that take workloads, so that five nodes do.
+/// The example with control planes that take workloads, so that five nodes do, and with certificates that end before the next upgrade
+/// would be due. One worker at a time: load balancers leave control planes out.
 pub fn spec(example: &str) -> String {
-    example.replace("roles: [controlPlane, etcd]}", "roles: [controlPlane, etcd], taints: []}")
+    let certificates = "\nspec:\n  certificates: {certificateValidityPeriod: 720h}\n";
+    example
+        .replace("roles: [controlPlane, etcd]}", "roles: [controlPlane, etcd], taints: []}")
+        .replace("\nspec:\n", certificates)
 }
 
 /// The scenario, on five bare hosts.
@@ -56,6 +61,8 @@ pub fn restarts_nodes_under_load(cache: &Cache, lab: &Lab, file: &Path, version:
     updates_and_holds_back(&operator, lab, &client, told);
     restarts_all(&operator, lab, &kubectl, &client, told);
     killed_in_the_middle(file, lab, &kubectl, &client, told);
+    upgrade::goes_over_under_load(file, lab, &kubectl, told);
+    assert!(client.is_well(), "{:?}", client.failed());
     let (asked, failed) = client.stop();
     let (revisions, violated) = budgets.stop();
     assert_eq!(failed, Vec::<String>::new(), "of {asked} requests");
@@ -140,7 +147,7 @@ fn restarts_all(operator: &Operator, lab: &Lab, kubectl: &Kubectl, client: &Clie
         assert_ne!(boot, &after[node], "{node} was not restarted\n{text}");
     }
     nothing_is_cordoned(kubectl);
-    assert!(client.is_well(), "{:?}", client.failed());
+    assert!(client.is_well(), "{:?}\n{text}", client.failed());
     told(&format!("five nodes restarted one after another in {:.0} s, each with another boot id", took.as_secs_f64()));
 }
 
@@ -167,7 +174,7 @@ fn killed_in_the_middle(file: &Path, lab: &Lab, kubectl: &Kubectl, client: &Clie
             assert_eq!(boot != &now[host], host == node, "{name}: {host}\n{text}");
         }
         nothing_is_cordoned(kubectl);
-        assert!(client.is_well(), "{name}: {:?}", client.failed());
+        assert!(client.is_well(), "{name}: {:?}\n{text}", client.failed());
         told(&format!("killed {name}, resumed elsewhere: restarted once, uncordoned"));
     }
 }
@@ -177,7 +184,7 @@ fn boots(lab: &Lab) -> BTreeMap<String, String> {
     lab.spec.hosts.iter().map(|host| (host.name.clone(), boot(&host.name))).collect()
 }
 
-fn nothing_is_cordoned(kubectl: &Kubectl) {
+pub fn nothing_is_cordoned(kubectl: &Kubectl) {
     let nodes = kubectl.json(&["get", "nodes"]);
     for node in nodes["items"].as_array().expect("a list") {
         let name = &node["metadata"]["name"];
@@ -233,11 +240,14 @@ impl Client {
                 };
                 let turn = asked % hosts.len();
                 let order = hosts[turn..].iter().chain(&hosts[..turn]);
-                let mut open = order.filter(|(name, _)| takes.get(name) == Some(&true));
-                match open.find(|(_, address)| healthy(address)) {
+                let open: Vec<_> = order.filter(|(name, _)| takes.get(name) == Some(&true)).collect();
+                // Where no node is healthy, balancers ask one all the same: kube-proxy opens its health port a moment after
+                // it has started, and a new version of it starts on one node after another.
+                match open.iter().find(|(_, address)| healthy(address)).or(open.first()) {
                     Some((name, address)) => {
                         if let Err(why) = ask(address) {
-                            fail(format!("request {asked} to {name}: {why} after {:?}", began.elapsed()));
+                            let (now, after) = (jiff::Zoned::now().strftime("%H:%M:%S%.3f"), began.elapsed());
+                            fail(format!("request {asked} to {name} at {now}: {why} after {after:?}"));
                         }
                     }
                     None => fail(format!("request {asked}: no node takes any, {takes:?}")),

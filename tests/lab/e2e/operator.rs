@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rexpect::reader::Options;
+use rexpect::session::{PtySession, spawn_with_options};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -39,12 +41,19 @@ impl Operator {
         Self { state: tempfile::tempdir().expect("a temporary folder"), spec: spec.to_owned() }
     }
 
-    /// kubewright with this operator's state, about no spec.
-    fn bare(&self, arguments: &[&str]) -> Command {
+    /// kubewright with this operator's state, about no spec, with the standard input of this process.
+    fn program(&self, arguments: &[&str]) -> Command {
         let words = arguments.iter().map(|word| (*word).to_owned()).collect();
         RAN.lock().unwrap_or_else(PoisonError::into_inner).push(words);
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubewright"));
-        command.args(arguments).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
+        command.args(arguments).env("XDG_STATE_HOME", self.state.path());
+        command
+    }
+
+    /// The same where nobody can be asked.
+    fn bare(&self, arguments: &[&str]) -> Command {
+        let mut command = self.program(arguments);
+        command.stdin(Stdio::null());
         command
     }
 
@@ -57,6 +66,15 @@ impl Operator {
     /// Runs a command of kubewright on the spec.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("kubewright starts")
+    }
+
+    /// A command of kubewright on the spec in a terminal, without colours; each text may take so long to come. Only ASCII can be
+    /// waited for.
+    pub fn in_terminal(&self, arguments: &[&str], patience_seconds: u64) -> PtySession {
+        let mut command = self.program(arguments);
+        command.arg("-f").arg(&self.spec).env("TERM", "xterm").env("NO_COLOR", "1");
+        let options = Options::new().timeout_ms(Some(patience_seconds * 1000));
+        spawn_with_options(command, options).expect("a terminal")
     }
 
     /// The same, where it has to end with this code; its standard output.

@@ -14,7 +14,7 @@ const PLACES: &str = "/etc/kubernetes /var/lib/kubelet/config.yaml /var/lib/kube
                       /var/lib/kubelet/instance-config.yaml /etc/containerd /etc/crictl.yaml \
                       /etc/systemd/system/kubelet.service /etc/systemd/system/kubelet.service.d \
                       /etc/systemd/system/containerd.service /etc/sysctl.d/99-kubernetes.conf /etc/modules-load.d \
-                      /opt/cni/bin /usr/local/bin /var/lib/kubewright/artefacts /var/lib/kubewright/host";
+                      /opt/cni/bin /usr/local/bin /usr/local/lib/kubewright /var/lib/kubewright/artefacts /var/lib/kubewright/host";
 
 /// Kinds whose objects count. Pods and leases come and go by themselves.
 const KINDS: &str = "configmaps,clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,daemonsets,deployments,\

@@ -10,7 +10,7 @@ use kubewright_core::spec::Ssh;
 use secrecy::SecretString;
 use serde_json::Value;
 use xtask::cache::Cache;
-use xtask::cluster::{forget_pins, reached};
+use xtask::cluster::{self as example, forget_pins, reached};
 use xtask::lab::{self, Lab, LabSpec};
 
 use super::cluster::Kubectl;
@@ -22,7 +22,7 @@ use super::etcd;
 use super::maintain;
 use super::members;
 use super::operator::{Operator, Watched, does, is_done, records};
-use super::{parity, preflight, projection, topology};
+use super::{parity, preflight, projection, topology, upgrade, wizard};
 
 pub const VERSION: &str = "1.35.4";
 
@@ -44,6 +44,12 @@ struct Bench {
     cache: Cache,
     lab: Lab,
     spec: PathBuf,
+}
+
+/// Tells what a scenario has come to, with the time since it began.
+fn clock() -> impl Fn(&str) {
+    let began = Instant::now();
+    move |what| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64())
 }
 
 fn repository() -> &'static Path {
@@ -88,8 +94,7 @@ impl Bench {
 
 #[test]
 fn a_real_cluster_is_built_and_survives_every_kill() {
-    let began = Instant::now();
-    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+    let told = clock();
 
     let bench = Bench::raise();
     told("five bare hosts are up");
@@ -107,8 +112,7 @@ fn a_real_cluster_is_built_and_survives_every_kill() {
 
 #[test]
 fn a_cluster_grows_changes_and_goes() {
-    let began = Instant::now();
-    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+    let told = clock();
 
     let bench = Bench::raise();
     told("five bare hosts are up once more");
@@ -119,8 +123,7 @@ fn a_cluster_grows_changes_and_goes() {
 
 #[test]
 fn five_control_planes_stand_behind_one_address() {
-    let began = Instant::now();
-    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+    let told = clock();
 
     let bench = Bench::raise_with(&[], &topology::HOSTS);
     told("five other bare hosts are up");
@@ -132,11 +135,11 @@ fn five_control_planes_stand_behind_one_address() {
 }
 
 #[test]
-fn nodes_are_restarted_while_they_serve() {
-    let began = Instant::now();
-    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+fn nodes_are_restarted_and_upgraded_while_they_serve() {
+    let told = clock();
 
-    let bench = Bench::raise();
+    let versions = [VERSION, upgrade::VERSION].map(str::to_owned);
+    let bench = Bench::raise_with(&versions, &lab::DEFAULT_HOSTS);
     told("five bare hosts are up");
     let example = std::fs::read_to_string(&bench.spec).expect("the spec");
     let file = bench.spec.with_file_name("maintain.yaml");
@@ -146,11 +149,24 @@ fn nodes_are_restarted_while_they_serve() {
     bench.lab.down().expect("the lab goes");
 }
 
+#[test]
+fn the_wizard_leads_to_a_finished_upgrade() {
+    let told = clock();
+
+    let versions = [VERSION, upgrade::VERSION].map(str::to_owned);
+    let bench = Bench::raise_with(&versions, &wizard::HOSTS);
+    told("two bare hosts are up");
+    let file = bench.spec.with_file_name("wizard.yaml");
+    std::fs::write(&file, example::spec(&bench.lab).expect("the example")).expect("a spec");
+    forget_pins(&file).expect("no lock file");
+    wizard::leads_to_a_finished_upgrade(&file, |operator| bench.kubectl(operator), &told);
+    bench.lab.down().expect("the lab goes");
+}
+
 /// `KUBEWRIGHT_PARITY_VERSION` names another version than the one that the lab serves anyway.
 #[test]
 fn what_kubeadm_makes_is_made() {
-    let began = Instant::now();
-    let told = |what: &str| println!("  lab {:>5.1} s  {what}", began.elapsed().as_secs_f64());
+    let told = clock();
     let version = std::env::var("KUBEWRIGHT_PARITY_VERSION").unwrap_or_else(|_| VERSION.to_owned());
 
     let bench = Bench::raise_with(std::slice::from_ref(&version), &[parity::HOST]);

@@ -5,6 +5,7 @@ pub mod catalogue;
 mod gobuild;
 mod layer;
 mod mirror;
+mod newest;
 mod oci;
 mod official;
 pub mod stamp;
@@ -37,7 +38,7 @@ pub fn ensure(cache: &Cache, wanted: &Wanted) -> Result<()> {
     let total = catalogue.files.len() + catalogue.images.len();
     if run.files.is_empty() && run.images.is_empty() {
         eprintln!("Artefacts: all {total} are there, Kubernetes {}.", catalogue.kubernetes.join(", "));
-        return Ok(());
+        return newest::tell(cache, &catalogue.kubernetes);
     }
     eprintln!(
         "Artefacts: {} of {total} to make, Kubernetes {}, below {}",
@@ -47,6 +48,7 @@ pub fn ensure(cache: &Cache, wanted: &Wanted) -> Result<()> {
     );
     run.probe()?;
     run.make()?;
+    newest::tell(cache, &catalogue.kubernetes)?;
     eprintln!("Artefacts: ready after {}.", seconds(started.elapsed()));
     Ok(())
 }

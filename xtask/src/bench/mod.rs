@@ -2,14 +2,19 @@
 //! says little, so it stands beside each.
 
 pub mod bootstrap;
+mod kubeadm;
+mod ours;
 pub mod size;
+pub mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use crate::cache::repository;
 
@@ -48,6 +53,41 @@ pub fn rounded(figure: f64) -> f64 {
     (figure * 1000.0).round() / 1000.0
 }
 
+/// Three control planes and a worker: the smallest cluster that survives a loss and has a place for workloads.
+const CONTROL_PLANES: [&str; 3] = ["cp1", "cp2", "cp3"];
+const WORKER: &str = "w1";
+
+/// Kubernetes of both tools' clusters, to begin with.
+const VERSION: &str = "1.35.4";
+
+/// The hosts as both begin: containerd runs, programs are installed, images imported.
+const PREPARED: &str = "bench-prepared";
+
+/// A part of a run.
+#[derive(Debug, Serialize)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// When it began.
+    pub began_s: f64,
+    /// When it ended.
+    pub ended_s: f64,
+}
+
+/// Runs something as a part on that clock.
+fn part<T>(name: &str, began: Instant, work: impl FnOnce() -> Result<T>) -> Result<(T, Part)> {
+    let at = || rounded(began.elapsed().as_secs_f64());
+    let began_s = at();
+    let done = work()?;
+    Ok((done, Part { name: name.to_owned(), began_s, ended_s: at() }))
+}
+
+/// Whether a node or a pod says of itself that it is Ready.
+fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
 /// The machine that was measured on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Machine {
@@ -67,6 +107,46 @@ impl Machine {
         let text = fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
         let load_average = text.split_whitespace().take(3).map(str::parse).collect::<Result<_, _>>()?;
         Ok(Self { cores: available_parallelism()?.get(), load_average })
+    }
+}
+
+/// Processor time of the whole machine since it started, by whoever had it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Processors {
+    /// That was spent, in seconds over all of them.
+    pub busy_s: f64,
+    /// That another machine on the same hardware had while ours wanted it.
+    pub stolen_s: f64,
+}
+
+/// The kernel counts in hundredths of a second whatever its own tick is (`USER_HZ`).
+const TICKS: f64 = 100.0;
+
+impl Processors {
+    /// As it is now.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn now() -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+        Self::read(&text).context("/proc/stat is not as it was")
+    }
+
+    /// proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+    fn read(text: &str) -> Option<Self> {
+        let words = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        let ticks: Vec<f64> = words.filter_map(|word| word.parse().ok()).collect();
+        let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else { return None };
+        Some(Self { busy_s: (user + nice + system + irq + softirq) / TICKS, stolen_s: steal / TICKS })
+    }
+
+    /// What came on top of that since then.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn since(before: Self) -> Result<Self> {
+        let now = Self::now()?;
+        Ok(Self { busy_s: rounded(now.busy_s - before.busy_s), stolen_s: rounded(now.stolen_s - before.stolen_s) })
     }
 }
 
@@ -115,6 +195,14 @@ mod tests {
         assert_eq!(odd, Spread { min: 1.0, median: 2.0, max: 3.0, runs: 3 });
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
         assert!(Spread::of([]).is_err());
+    }
+
+    #[test]
+    fn processor_time_is_that_of_all_but_who_waits() {
+        let read = Processors::read("cpu  100 20 30 4000 5 1 2 50 7 0\ncpu0 1 2 3\n").unwrap();
+        assert_eq!(read, Processors { busy_s: 1.53, stolen_s: 0.5 });
+        assert_eq!(Processors::read("cpu  1 2 3\n"), None);
+        assert_eq!(Processors::read(""), None);
     }
 
     #[test]

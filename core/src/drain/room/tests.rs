@@ -47,7 +47,7 @@ fn pods_take_each_others_room() {
     let three = [("a", asks("a", "1", "1")), ("b", asks("b", "2", "1")), ("c", asks("c", "3", "1"))];
     assert_eq!(crowded(&found(&world, &Occupancy::default(), &three)), [""; 0]);
     let mut occupancy = Occupancy::default();
-    occupancy.used.insert("w3".into(), Amounts::of([("cpu", "1m")]));
+    occupancy.used.insert("w3".into(), Used::by(0, Amounts::of([("cpu", "1m")])));
     let room = found(&world, &occupancy, &three);
     assert_eq!(crowded(&room), ["shop/c"]);
     assert_eq!(room.crowded[&shop("c")], Lack { short: BTreeSet::from(["cpu".to_owned()]), ..Lack::default() });
@@ -71,7 +71,7 @@ fn a_pod_that_no_node_would_take_is_not_short_of_room() {
 fn a_node_is_full_by_the_number_of_its_pods_too() {
     let world = beside(&[("w2", node("8", "a"))]);
     let mut occupancy = Occupancy::default();
-    occupancy.used.insert("w2".into(), Amounts::of([("pods", "110")]));
+    occupancy.used.insert("w2".into(), Used::by(0, Amounts::of([("pods", "110")])));
     let room = found(&world, &occupancy, &[("a", asks("a", "1", "0"))]);
     assert_eq!(room.crowded[&shop("a")].short, BTreeSet::from(["pods".to_owned()]));
 }
@@ -81,7 +81,7 @@ fn pods_are_kept_apart_by_zone_in_both_directions() {
     let world = beside(&[("w2", node("8", "a")), ("w3", node("8", "a")), ("w4", node("8", "b"))]);
     let neighbour = |app: &str, node: &str, apart| {
         let labels = asks(app, "0", "0").labels;
-        Neighbour { namespace: "shop".into(), node: node.into(), labels, apart }
+        Neighbour { namespace: "shop".into(), node: node.into(), labels, apart, priority: 0 }
     };
     let with = |neighbours| Occupancy { neighbours, ..Occupancy::default() };
     let picky = Pod { apart: apart_from("cart"), ..asks("cart", "1", "1") };
@@ -125,14 +125,60 @@ fn only_pods_that_matter_are_remembered_one_by_one() {
         node: "w2".into(),
         labels: asks(app, "0", "0").labels,
         apart,
+        priority: 0,
     };
     let kept_apart: BTreeSet<Apart> = apart_from("cart").into_iter().collect();
     let requests = Amounts::of([("cpu", "1")]);
     occupancy.enter(one("web", Vec::new()), &requests, &kept_apart);
     occupancy.enter(one("cart", Vec::new()), &requests, &kept_apart);
     occupancy.enter(one("web", apart_from("web")), &requests, &kept_apart);
-    assert_eq!(occupancy.used["w2"], Amounts::of([("cpu", "3")]));
+    assert_eq!(occupancy.used["w2"].all(), Amounts::of([("cpu", "3")]));
     assert_eq!(occupancy.neighbours.len(), 2);
+}
+
+/// A pod that asks for a CPU and, by its priority, for the room of others.
+fn of_priority(priority: i32, uid: &str) -> Pod {
+    Pod { priority, preempts: true, ..asks(&format!("of-{priority}"), uid, "1") }
+}
+
+#[test]
+fn pods_of_lower_priority_make_room() {
+    let world = beside(&[("w2", node("2", "a"))]);
+    let mut occupancy = Occupancy::default();
+    occupancy.used.insert("w2".into(), Used::by(-10, Amounts::of([("cpu", "1500m")])));
+    let found = |pods: &[(&str, Pod)]| {
+        let room = found(&world, &occupancy, pods);
+        let pushing: Vec<String> = room.pushing.iter().map(ToString::to_string).collect();
+        (room.placed.len(), pushing.join(" "), crowded(&room).join(" "))
+    };
+    assert_eq!(found(&[("a", of_priority(0, "1"))]), (1, "shop/a".into(), String::new()));
+    let two = [("a", of_priority(0, "1")), ("b", of_priority(0, "2"))];
+    assert_eq!(found(&two), (2, "shop/a shop/b".into(), String::new()), "1.5 of 2 CPUs are in their way");
+    let three = [two[0].clone(), two[1].clone(), ("c", of_priority(0, "3"))];
+    assert_eq!(found(&three), (2, "shop/a shop/b".into(), "shop/c".into()), "not in place of each other");
+    assert_eq!(found(&[("a", of_priority(-10, "1"))]), (0, String::new(), "shop/a".into()), "nor of their like");
+    let polite = Pod { preempts: false, ..of_priority(0, "1") };
+    assert_eq!(found(&[("a", polite)]), (0, String::new(), "shop/a".into()), "preemptionPolicy Never");
+    // Who comes first takes what is free, and it is the higher priority that does.
+    let small = Pod { requests: Amounts::of([("cpu", "500m")]), ..of_priority(5, "2") };
+    assert_eq!(found(&[("a", of_priority(-10, "1")), ("b", small)]), (1, String::new(), "shop/a".into()));
+}
+
+#[test]
+fn whether_pods_that_are_kept_apart_from_are_evicted_is_not_judged() {
+    let world = beside(&[("w2", node("8", "a"))]);
+    let neighbour = |priority| {
+        let labels = of_app("cart", "0").labels;
+        vec![Neighbour { namespace: "shop".into(), node: "w2".into(), labels, apart: Vec::new(), priority }]
+    };
+    let picky = Pod { apart: apart_from("cart"), ..of_priority(0, "1") };
+    let found = |priority| {
+        let occupancy = Occupancy { neighbours: neighbour(priority), ..Occupancy::default() };
+        found(&world, &occupancy, &[("a", picky.clone())])
+    };
+    assert_eq!(crowded(&found(0)), ["shop/a"]);
+    assert_eq!(found(-1).unjudged, BTreeMap::from([(Unjudged::Preemption, 1)]));
+    assert_eq!((found(-1).placed.len(), found(-1).pushing.len()), (1, 0));
 }
 
 /// Tenths of a CPU.
@@ -201,6 +247,41 @@ proptest! {
         for (one, other) in room.placed.keys().flat_map(|one| room.placed.keys().map(move |other| (one, other))) {
             let minds = by_name[one].apart.iter().any(|apart| apart.is_of("shop", &by_name[other].labels));
             prop_assert!(one == other || !minds || zone(one) != zone(other), "{} and {} share a zone", one, other);
+        }
+    }
+
+    #[test]
+    fn nobody_gives_way_to_who_is_not_above_him(
+        nodes in nodes(),
+        pods in prop::collection::vec((0_u8..25, -1_i32..2, any::<bool>()), 1..12),
+        used in prop::collection::vec((0_usize..6, -1_i32..2, 0_u8..15), 0..12),
+    ) {
+        let of = |(index, (size, priority, preempts)): (usize, (u8, i32, bool))| {
+            (format!("p{index}"), Pod { priority, preempts, ..asks("a", &index.to_string(), &cpu(size)) })
+        };
+        let pods: Vec<(String, Pod)> = pods.into_iter().enumerate().map(of).collect();
+        let mut occupancy = Occupancy::default();
+        for (node, priority, size) in used {
+            let amounts = Amounts::of([("cpu", cpu(size).as_str())]);
+            occupancy.used.entry(format!("n{node}")).or_default().add(priority, &amounts);
+        }
+        let there: Vec<_> = nodes.iter().map(|(name, node)| (name.as_str(), node.clone())).collect();
+        let named: Vec<_> = pods.iter().map(|(name, pod)| (name.as_str(), pod.clone())).collect();
+        let room = found(&beside(&there), &occupancy, &named);
+        prop_assert_eq!(room.placed.len() + room.crowded.len(), pods.len());
+        let by_name: BTreeMap<Name, &Pod> = pods.iter().map(|(name, pod)| (shop(name), pod)).collect();
+        for (name, place) in &room.placed {
+            let pod = by_name[name];
+            prop_assert!(!room.pushing.contains(name) || pod.preempts);
+            let least = pod.priority;
+            let used = occupancy.used.get(place).cloned().unwrap_or_default();
+            let mut above = used.all();
+            above.take(&used.below(least));
+            let here = room.placed.iter().filter(|(other, there)| *there == place && by_name[*other].priority >= least);
+            here.for_each(|(other, _)| above.add(&by_name[other].requests));
+            let node = &nodes.iter().find(|(name, _)| name == place).unwrap().1;
+            let asked = pod.requests.get("cpu") > 0;
+            prop_assert!(!asked || above.get("cpu") <= node.allocatable.get("cpu"), "{} is overfull at {}", place, least);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What stands in the way of taking apart, leaving, and of a plan.
 
 use super::{Area, code};
-use crate::finding::Severity::{Blocks, Info, NeedsConsent};
+use crate::finding::Severity::{Blocks, Info, NeedsConsent, Warns};
 
 /// Found before hosts are taken apart.
 pub const RESET: Area = Area {
@@ -41,8 +41,8 @@ pub const LEAVE: Area = Area {
 /// Found before nodes are worked on.
 pub const MAINT: Area = Area {
     title: "Maintenance",
-    about: "Found before `kubewright node maintain` or `node reboot` begins. The pods of each node are judged as by `node drain`.",
-    sources: &["core/src/planner/maintain.rs"],
+    about: "Found before `kubewright node maintain`, `node reboot` or `upgrade` begins. The pods of each node are judged as by `node drain`.",
+    sources: &["core/src/planner/maintain.rs", "core/src/planner/turn.rs"],
     codes: &[
         code(
             "MAINT001",
@@ -62,6 +62,70 @@ pub const MAINT: Area = Area {
             Info,
             "The script stands in the plan, which is kept on the control planes, and may run twice on a node after a crash.",
         ),
+    ],
+};
+
+/// Found before another version comes.
+pub const UPGRADE: Area = Area {
+    title: "Upgrades",
+    about: "Found before `kubewright upgrade` begins. Nodes are judged as by `node maintain`, their pods as by `node drain`.",
+    sources: &["core/src/planner/upgrade.rs", "core/src/planner/upgrade"],
+    codes: &[
+        code("UPG001", Blocks, "The version is older than what an API server runs. Kubernetes does not go back."),
+        code("UPG002", Blocks, "The way leaves a minor out. Name a version of each minor between: `--via`."),
+        code(
+            "UPG003",
+            Blocks,
+            "Versions that run now may not run beside each other by Kubernetes' version skew policy.",
+        ),
+        code(
+            "UPG004",
+            Blocks,
+            "A node whose turn would come is not Ready. Mend it, or leave it with the version it has: `--leave`.",
+        ),
+        code("UPG005", Blocks, "What the cluster runs cannot be seen."),
+        code(
+            "UPG006",
+            Blocks,
+            "What keeps its version for a while, or with `--leave` to the end, would not fit the API servers. Upgrade it first, or do not leave it.",
+        ),
+        code(
+            "UPG007",
+            Blocks,
+            "A node has no room for the programs and images of the new version. The finding says where, what is there and what is needed.",
+        ),
+        code(
+            "UPG008",
+            Blocks,
+            "etcd would jump: back, over a minor, or from a 3.5 before 3.5.26 to 3.6, where members that left long ago come back.",
+        ),
+        code(
+            "UPG009",
+            Warns,
+            "A node runs containerd 1.x, with which kubelets from 1.37 on do not start; from there on it blocks.",
+        ),
+        code("UPG010", Blocks, "A certificate has ended. The finding says how it is renewed."),
+        code(
+            "UPG011",
+            Warns,
+            "A certificate ends within 90 days, before the next upgrade is due. Information where it is renewed on the way, in its host's turn.",
+        ),
+        code("UPG012", Warns, "When a control plane's certificates end could not be read."),
+        code(
+            "UPG013",
+            Warns,
+            "All workers may be away at once by a pool's `maxUnavailable`. Load balancers leave control planes out, and find no node meanwhile.",
+        ),
+        code(
+            "API004",
+            Warns,
+            "Somebody asks for a version of an API that a release on the way no longer serves. The finding says who wrote objects in it, and when last.",
+        ),
+        code("API005", Info, "Somebody asks for a version of an API that goes with a later release."),
+        code("API006", Warns, "An API server does not tell which APIs that go are asked for."),
+        code("ETCD011", Info, "A copy of etcd that was proved is younger than a day."),
+        code("ETCD012", Warns, "There is no copy of etcd, none that is proved, or the newest is older than a day."),
+        code("ETCD013", Warns, "Whether there is a copy of etcd in the spec's store cannot be seen."),
     ],
 };
 

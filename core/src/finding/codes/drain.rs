@@ -59,17 +59,22 @@ pub const DRAIN: Area = Area {
         code(
             "DRAIN016",
             NeedsConsent,
-            "Other nodes would take the pods and have no room for them: by what is asked for there, all that move counted, and by required anti-affinity.",
+            "Other nodes would take the pods and have no room for them: by what pods of the same or a higher priority ask for there, all that move counted, and by required anti-affinity.",
         ),
         code(
             "DRAIN017",
             Info,
-            "Whether pods fit elsewhere also hangs on things that are not judged: where volumes can be attached, topology spread, affinity to other pods, host ports, devices.",
+            "Whether pods fit elsewhere also hangs on things that are not judged: where volumes can be attached, topology spread, affinity to other pods, host ports, devices, what runs on nodes that could not be asked.",
         ),
         code(
             "DRAIN018",
             Warns,
             "Pods must keep apart from their like, which run on every other node that would take them: there is one less of them until a node is free.",
+        ),
+        code(
+            "DRAIN019",
+            Warns,
+            "Pods find room elsewhere only in place of pods of lower priority, which the scheduler evicts; it keeps budgets only where it finds another way.",
         ),
         code("PDB001", NeedsConsent, "A budget wants every pod there should be: it can never allow an eviction."),
         code("PDB002", NeedsConsent, "A budget wants the only replica there is: it can never allow an eviction."),

@@ -35,6 +35,16 @@ pub const SAVE: Area = Area {
             "Something in the copy matters when it is restored: an alarm that is raised again, or members that are none.",
         ),
         code("SAVE007", Warns, "An old copy that was to go could not be removed."),
-        code("SAVE008", Info, "A folder among the copies has no manifest that can be read. It is never removed."),
+        code(
+            "SAVE008",
+            Info,
+            "Something among the copies is none: it has no manifest that can be read, or its snapshot is not there as the manifest tells. It is never \
+             removed.",
+        ),
+        code(
+            "SAVE009",
+            Warns,
+            "Not all keys could be kept that were asked for: an authority's key is on no host, or hosts have different ones.",
+        ),
     ],
 };

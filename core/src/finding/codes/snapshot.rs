@@ -47,5 +47,11 @@ pub const SNAPSHOT: Area = Area {
             Blocks,
             "The etcd that is to have it (`--server`) is older than the file's storage version and does not start on it.",
         ),
+        code("SNAP008", Blocks, "The file is packed, and cannot be unpacked to its end: it is cut off or changed."),
+        code(
+            "SNAP009",
+            Blocks,
+            "The file is not the one that the manifest beside it tells of: its SHA-256 is another one. It was changed, or exchanged.",
+        ),
     ],
 };

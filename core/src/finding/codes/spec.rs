@@ -1,7 +1,7 @@
 //! What a spec and its lock file can get wrong.
 
 use super::{Area, code};
-use crate::finding::Severity::{Blocks, NeedsConsent, Warns};
+use crate::finding::Severity::{Blocks, Info, NeedsConsent, Warns};
 
 /// Found by reading the user's file; nothing is contacted.
 pub const SPEC: Area = Area {
@@ -141,10 +141,38 @@ pub const SPEC: Area = Area {
         code("ARG004", Blocks, "Not the name of an environment variable."),
         code("ARG005", Blocks, "The name of a volume is not a DNS label, or two volumes of a component share it."),
         code("ARG006", Blocks, "A path does not begin with `/`."),
+        code(
+            "ARG007",
+            Blocks,
+            "A flag that the program of this version of Kubernetes does not have: it would end at once. The finding says which version had it. \
+             It is a warning where a patch is newer than the one that was recorded and no release is known to have had it.",
+        ),
+        code("ARG008", Blocks, "A feature gate that this version of Kubernetes does not have; as with flags."),
+        code("ARG009", Blocks, "A feature gate that is locked to the other value in this version of Kubernetes."),
+        code(
+            "ARG010",
+            Info,
+            "Which flags, feature gates and fields this minor takes is not recorded, so that those of the file were not compared.",
+        ),
+        code("ARG011", Blocks, "Not a feature gate with true or false: `NAME=true`, several with commas between."),
         code("CFG001", Blocks, "A field of a component's configuration that kubewright sets itself and relies on."),
+        code(
+            "CFG002",
+            Warns,
+            "A field that a component's configuration does not have in this version of Kubernetes. The component starts, and leaves it out.",
+        ),
         code("CERT001", Blocks, "A name for a certificate is neither a DNS name nor an address."),
         code("CERT002", Blocks, "The life of a certificate is not a duration of whole hours, such as 8760h."),
         code("CERT003", Blocks, "Certificates would outlive the authority that signs them."),
+        code(
+            "BACK001",
+            Blocks,
+            "The place for copies of etcd is neither a bucket, `s3://BUCKET/PREFIX`, nor a path that begins with `/`.",
+        ),
+        code("BACK002", Blocks, "The endpoint of a bucket is not an http or https URL."),
+        code("BACK003", Blocks, "The region of a bucket is not the name of one."),
+        code("BACK004", Blocks, "A recipient is not a public key of age, `age1…`."),
+        code("BACK005", Blocks, "A bucket's endpoint or region is named, and copies of etcd go to no bucket."),
         code("MIR001", Blocks, "The address of a mirror is not an http or https URL."),
         code("MIR002", Blocks, "A mirrored registry is not the name of a registry."),
     ],

@@ -1,14 +1,14 @@
 //! What speaks against work on etcd.
 
 use super::{Area, code};
-use crate::finding::Severity::{Blocks, Info, NeedsConsent};
+use crate::finding::Severity::{Blocks, Info, NeedsConsent, Warns};
 
 /// Found by the commands that work on etcd.
 pub const WORK: Area = Area {
     title: "Work on etcd",
-    about: "Found by `kubewright etcd move-leader`, `defrag`, `restart`, `compact` and `alarm disarm` before anything is done. Guards ask again before each step. \
+    about: "Found by `kubewright etcd move-leader`, `defrag`, `restart`, `compact`, `alarm disarm` and `schedule` before anything is done. Guards ask again before each step. \
             [How to maintain etcd](../how-to/maintain-etcd.md).",
-    sources: &["core/src/planner/etcd.rs"],
+    sources: &["core/src/planner/etcd.rs", "core/src/planner/schedule.rs"],
     codes: &[
         code("WORK001", Blocks, "No member of etcd could be asked."),
         code(
@@ -29,6 +29,16 @@ pub const WORK: Area = Area {
             "A database is at its quota still, so that NOSPACE would be raised again at the next write.",
         ),
         code("WORK006", NeedsConsent, "An alarm that contents differ would be taken back."),
+        code(
+            "WORK007",
+            Warns,
+            "A host does not answer or is no part of the cluster; its timer, or that it has none, stays as it is.",
+        ),
+        code(
+            "WORK008",
+            Blocks,
+            "The folder for copies that hosts take by themselves is no absolute path of plain characters.",
+        ),
     ],
 };
 
@@ -83,6 +93,17 @@ pub const CHANGE: Area = Area {
             "VOTER010",
             Info,
             "The host stands in the spec and will have no member; `kubewright etcd member add` brings one back.",
+        ),
+        code(
+            "VOTER011",
+            Warns,
+            "Another member than the one that is taken out is not well. It is left as it is, and in the end only the others are proved.",
+        ),
+        code(
+            "VOTER012",
+            Info,
+            "The member of a host has left etcd already, as after a removal that was given up in between; what is there of its etcd, and of the \
+             control plane beside it, ends and moves aside.",
         ),
     ],
 };

@@ -8,6 +8,7 @@ use crate::ids::HostName;
 use crate::planner::Input;
 use crate::planner::difference::Differences;
 use crate::spec::{Host, Role};
+use crate::version::Version;
 
 /// All of it.
 pub(super) fn stands_in_the_way(
@@ -61,7 +62,18 @@ fn unable(input: Input<'_>, host: &Host, what: &[String]) -> Finding {
         return finding
             .hint(format!("it runs no etcd; this brings it back:  kubewright etcd member add {}", host.name));
     }
+    if let Some(runs) = other_version(input, host) {
+        let wants = &input.spec.kubernetes.version;
+        return finding.hint(format!("it runs Kubernetes {runs}, and the spec says {wants}:  kubewright upgrade"));
+    }
     finding.hint("this version does not change that on a host that runs; undo the change in the spec or on the host")
+}
+
+/// The version that a host's kubelet runs, where the spec has another.
+fn other_version(input: Input<'_>, host: &Host) -> Option<Version> {
+    let node = input.facts.cluster.known()?.nodes.get(&host.name)?;
+    let runs: Version = node.kubelet.parse().ok()?;
+    (runs != input.spec.kubernetes.version).then_some(runs)
 }
 
 /// CONV006: what a host does is decided when it joins.

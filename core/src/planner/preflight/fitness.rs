@@ -26,7 +26,7 @@ const CHECKS: [Check; 44] = [
     machine::swap,
     machine::memory,
     machine::cpus,
-    machine::cgroups,
+    |bare| machine::cgroups(bare.spec, bare.host, bare.seen),
     machine::controllers,
     machine::own_clock,
     kernel::too_old_for_nftables,

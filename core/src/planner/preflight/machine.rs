@@ -4,7 +4,7 @@ use super::fitness::Bare;
 use super::{blocks, tells, warns};
 use crate::facts::{HostFacts, OsFamily};
 use crate::finding::Finding;
-use crate::spec::{Host, Role};
+use crate::spec::{Host, Role, Spec};
 use crate::version::Minor;
 
 const MIB: u64 = 1 << 20;
@@ -81,9 +81,8 @@ pub(super) fn cpus(bare: &Bare<'_>) -> Option<Finding> {
 }
 
 /// HOST024, HOST025.
-pub(super) fn cgroups(bare: &Bare<'_>) -> Option<Finding> {
-    let (spec, host) = (bare.spec, bare.host);
-    if *bare.seen.cgroup_version.known()? != 1 {
+pub(in crate::planner) fn cgroups(spec: &Spec, host: &Host, seen: &HostFacts) -> Option<Finding> {
+    if *seen.cgroup_version.known()? != 1 {
         return None;
     }
     let fails = spec.kubelet.config.get("failCgroupV1").and_then(serde_json::Value::as_bool);

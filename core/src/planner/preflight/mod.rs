@@ -15,6 +15,7 @@ mod storage;
 mod tenants;
 mod unseen;
 
+pub(super) use self::machine::cgroups;
 use super::Input;
 use super::difference::Differences;
 use crate::facts::{Fact, HostFacts};

@@ -134,7 +134,7 @@ fn with_flags(spec: &Spec) -> [(&'static str, &[Arg], &'static [Owned]); 5] {
 pub fn flags(spec: &Spec, findings: &mut Vec<Finding>) {
     for (component, args, owned) in with_flags(spec) {
         for (index, arg) in args.iter().enumerate() {
-            if let Some((_, instead)) = owned.iter().find(|(flag, _)| *flag == arg.name) {
+            if let Some((_, instead)) = owned.iter().find(|(flag, _)| *flag == arg.name.replace('_', "-")) {
                 let path = format!("spec.{component}.extraArgs[{index}].name");
                 let finding = Finding::spec("ARG002", path, format!("`{}` is set by kubewright", arg.name));
                 findings.push(finding.label(*instead));

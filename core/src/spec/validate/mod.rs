@@ -1,12 +1,14 @@
 //! What a readable spec must still satisfy. Each file holds the checks of one subject; a check reports everything it
 //! sees and leaves order, places and suppression to the reader.
 
+mod backup;
 mod components;
 mod endpoint;
 mod etcd;
 mod hosts;
 mod network;
 mod nodes;
+mod releases;
 mod versions;
 
 use std::net::IpAddr;
@@ -35,6 +37,8 @@ const CHECKS: &[Check] = &[
     components::volumes,
     components::configurations,
     components::lifetimes,
+    releases::taken,
+    backup::bucket,
 ];
 
 /// All findings about the meaning of a spec.

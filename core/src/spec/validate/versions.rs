@@ -6,7 +6,7 @@ use crate::version::{Minor, OLDEST, PROVEN};
 
 const KUBERNETES: &str = "spec.kubernetes.version";
 
-/// The only major release of containerd that our configuration is written for; kubelet 1.36 refuses the one before it.
+/// The only major release of containerd that our configuration is written for; kubelets from 1.37 on refuse the one before it.
 const CONTAINERD_MAJOR: u64 = 2;
 
 /// VER001, VER002, VER003.

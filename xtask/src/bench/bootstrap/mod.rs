@@ -1,9 +1,7 @@
 //! kubewright against the real kubeadm: the same hosts, prepared the same, one after the other in one run, and the clock
 //! stopped by the same observer: when every static pod of the control planes is Ready and every node registered.
 
-mod kubeadm;
 mod observer;
-mod ours;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,20 +10,10 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use self::observer::{Observer, Tool};
-use super::{Machine, Spread, rounded};
+use super::{CONTROL_PLANES, Machine, PREPARED, Part, Processors, Spread, VERSION, WORKER, kubeadm, ours, rounded};
 use crate::cache::Cache;
 use crate::command;
 use crate::lab::{self, Lab, LabSpec};
-
-/// Three control planes and a worker: the smallest cluster that survives a loss and has a place for workloads.
-const CONTROL_PLANES: [&str; 3] = ["cp1", "cp2", "cp3"];
-const WORKER: &str = "w1";
-
-/// Kubernetes of both.
-const VERSION: &str = "1.35.4";
-
-/// The hosts as both begin: containerd runs, programs are installed, images imported.
-const PREPARED: &str = "bench-prepared";
 
 /// A bootstrap on an idle machine takes half a minute with one and a minute with the other tool; on one whose cores are
 /// all busy with other things up to five times as long.
@@ -97,17 +85,11 @@ pub struct Timed {
     pub last: String,
     /// One-minute load average when it ended.
     pub load: f64,
-}
-
-/// A part of a bootstrap.
-#[derive(Debug, Serialize)]
-pub struct Part {
-    /// Its name.
-    pub name: String,
-    /// When it began.
-    pub began_s: f64,
-    /// When it ended.
-    pub ended_s: f64,
+    /// Processor time that the whole machine spent until the cluster stood. Divided by the number of processors it is what nobody could
+    /// have been faster than.
+    pub busy_s: f64,
+    /// Processor time that other machines on the same hardware had meanwhile.
+    pub stolen_s: f64,
 }
 
 /// Raises the lab, measures, and takes the lab down again whatever came of it.
@@ -128,7 +110,7 @@ pub fn measure(cache: &Cache, setting: &Setting) -> Result<Report> {
 fn on(cache: &Cache, lab: &Lab, setting: &Setting) -> Result<Report> {
     let bench = Bench { cache, lab, kubewright: ours::Kubewright::new(lab)? };
     bench.kubewright.prepare(lab)?;
-    kubeadm::of(lab).install()?;
+    kubeadm::of(lab, VERSION).install()?;
     lab.snapshot(cache, PREPARED)?;
     let machine = Machine::now()?;
     let mut runs = Vec::new();
@@ -182,36 +164,31 @@ impl Bench<'_> {
         }
         // The cores still write back what was copied; nobody's clock runs meanwhile.
         command::output(&mut std::process::Command::new("sync"))?;
-        let began = Instant::now();
+        let (began, processors) = (Instant::now(), Processors::now()?);
         let observer = Observer::begin(self.cache, lab, began)?;
         let state = Mutex::new(Tool::Works);
-        let (steps, stood) = std::thread::scope(|scope| {
+        let (steps, stood, spent) = std::thread::scope(|scope| {
             let work = scope.spawn(|| {
                 let done = match tool {
                     "kubewright" => self.kubewright.bootstrap(began),
-                    "kubeadm" => kubeadm::bootstrap(lab, began, false),
-                    _ => kubeadm::bootstrap(lab, began, true),
+                    "kubeadm" => kubeadm::bootstrap(lab, began, PATIENCE, false),
+                    _ => kubeadm::bootstrap(lab, began, PATIENCE, true),
                 };
                 *state.lock().unwrap_or_else(PoisonError::into_inner) =
                     if done.is_ok() { Tool::Ended } else { Tool::Failed };
                 done
             });
             let stood = observer.stood(PATIENCE, || *state.lock().unwrap_or_else(PoisonError::into_inner));
+            let spent = Processors::since(processors);
             let done = work.join().unwrap_or_else(|_| anyhow::bail!("it panicked"));
             // Whoever failed says why; that nothing stands is then no news.
-            done.and_then(|steps| Ok((steps, stood?)))
+            done.and_then(|steps| Ok((steps, stood?, spent?)))
         })?;
         let ended_s = steps.iter().map(|part| part.ended_s).fold(0.0, f64::max);
         let load = Machine::now()?.load_average[0];
-        eprintln!("  {tool}: stood after {:.1} s, ended after {ended_s:.1} s, load {load}", stood.after.as_secs_f64());
-        Ok(Timed { tool, stood_s: rounded(stood.after.as_secs_f64()), ended_s, steps, last: stood.last, load })
+        let Processors { busy_s, stolen_s } = spent;
+        let stood_s = rounded(stood.after.as_secs_f64());
+        eprintln!("  {tool}: stood after {stood_s} s, ended after {ended_s} s, processors {busy_s} s, load {load}");
+        Ok(Timed { tool, stood_s, ended_s, steps, last: stood.last, load, busy_s, stolen_s })
     }
-}
-
-/// Runs something as a part on that clock.
-fn part<T>(name: &str, began: Instant, work: impl FnOnce() -> Result<T>) -> Result<(T, Part)> {
-    let at = || rounded(began.elapsed().as_secs_f64());
-    let began_s = at();
-    let done = work()?;
-    Ok((done, Part { name: name.to_owned(), began_s, ended_s: at() }))
 }

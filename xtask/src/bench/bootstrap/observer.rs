@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{CONTROL_PLANES, VERSION};
+use super::super::{CONTROL_PLANES, VERSION, is_ready};
 use crate::cache::Cache;
 use crate::lab::Lab;
 
@@ -204,11 +204,6 @@ impl Wanted {
         let pods = self.pods.iter().filter(|(_, ready)| !**ready).map(|(name, _)| name);
         self.nodes.iter().chain(pods).cloned().collect::<Vec<_>>().join(", ")
     }
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! kubewright on the same hosts: the released program with `apply --yes`.
+//! kubewright on the same hosts: the released program with `apply --yes` and `upgrade --yes`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,11 +11,13 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Part, part};
-use crate::bench::rounded;
+use super::{Part, part, rounded};
 use crate::cluster;
 use crate::command;
 use crate::lab::Lab;
+
+/// How a cluster is built.
+const APPLY: [&str; 4] = ["apply", "--yes", "--output", "json"];
 
 /// The program and its spec.
 pub struct Kubewright {
@@ -43,9 +45,9 @@ impl Kubewright {
         command::output(Command::new(&self.program).arg("--version"))
     }
 
-    fn command(&self, state: &str) -> Command {
+    fn command(&self, state: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["apply", "--yes", "--output", "json", "--file"]).arg(self.folder.path().join("cluster.yaml"));
+        command.args(arguments).arg("--file").arg(self.folder.path().join("cluster.yaml"));
         command.env("XDG_STATE_HOME", self.folder.path().join(state)).stdin(Stdio::null());
         command
     }
@@ -57,7 +59,8 @@ impl Kubewright {
     /// # Errors
     /// A host was not prepared.
     pub fn prepare(&self, lab: &Lab) -> Result<()> {
-        let mut child = self.command("prepare").stdout(Stdio::piped()).spawn().context("kubewright does not start")?;
+        let mut child =
+            self.command("prepare", &APPLY).stdout(Stdio::piped()).spawn().context("kubewright does not start")?;
         let output = child.stdout.take().context("kubewright without output")?;
         let (mut told, mut prepared) = (false, 0);
         for line in BufReader::new(output).lines() {
@@ -86,13 +89,38 @@ impl Kubewright {
     /// # Errors
     /// It fails, with its own last words.
     pub fn bootstrap(&self, began: Instant) -> Result<Vec<Part>> {
+        self.run(&APPLY, began)
+    }
+
+    /// Takes it to another version; consents are what has to be agreed to where there is one control plane.
+    ///
+    /// # Errors
+    /// It fails, with its own last words.
+    pub fn upgrade(&self, to: &str, consents: &[&str], began: Instant) -> Result<Vec<Part>> {
+        let mut arguments = vec!["upgrade", "--to", to, "--yes", "--output", "json"];
+        arguments.extend(consents.iter().flat_map(|consent| ["--consent", consent]));
+        self.run(&arguments, began)
+    }
+
+    fn run(&self, arguments: &[&str], began: Instant) -> Result<Vec<Part>> {
         let state = format!("state-{}", began.elapsed().as_nanos());
         // The journal tells the time of day; this is when our clock stood at zero.
         let zero = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() - began.elapsed().as_secs_f64();
-        let (_, whole) = part("apply", began, || command::output(&mut self.command(&state)))?;
+        let (_, whole) = part(arguments[0], began, || command::output(&mut self.command(&state, arguments)))?;
         let mut parts = steps(&self.folder.path().join(state), zero)?;
         parts.push(whole);
         Ok(parts)
+    }
+
+    /// A kubeconfig of the cluster's administrator.
+    ///
+    /// # Errors
+    /// There is no cluster.
+    pub fn kubeconfig(&self) -> Result<PathBuf> {
+        let path = self.folder.path().join("admin.conf");
+        let path_text = path.to_string_lossy().into_owned();
+        command::output(&mut self.command("kubeconfig", &["kubeconfig", "--out", &path_text, "--force"]))?;
+        Ok(path)
     }
 }
 
