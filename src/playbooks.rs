@@ -55,7 +55,7 @@ macro_rules! debian {
 }
 
 /// Has a host take copies of etcd by itself, or stop it, or tells how that goes.
-pub const SCHEDULE: &str = debian!("say.sh", "schedule.sh");
+pub const SCHEDULE: &str = debian!("say.sh", "copies.sh", "schedule.sh");
 
 /// Everything a host needs before the first Kubernetes process starts.
 pub const PREPARE: &str =
@@ -84,7 +84,8 @@ pub const SWAP: &str =
     debian!("say.sh", "artefacts.sh", "service.sh", "health.sh", "wait.sh", "serve.sh", "static-pods.sh", "swap.sh");
 
 /// Takes off a host what kubewright put on it.
-pub const RESET: &str = debian!("say.sh", "runtime.sh", "pods.sh", "static-pods.sh", "etcd.sh", "reset.sh");
+pub const RESET: &str =
+    debian!("say.sh", "runtime.sh", "pods.sh", "static-pods.sh", "etcd.sh", "copies.sh", "reset.sh");
 
 /// Brings the distribution's packages up to date.
 pub const UPDATE_PACKAGES: &str = debian!("say.sh", "packages.sh", "update-packages.sh");

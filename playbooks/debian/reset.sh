@@ -1,18 +1,19 @@
 # Task: takes off a host what kubewright put on it.
-# Parts before it: say.sh runtime.sh pods.sh static-pods.sh etcd.sh
+# Parts before it: say.sh runtime.sh pods.sh static-pods.sh etcd.sh copies.sh
 #
 # Values
 #   CRI_SOCKET      such as unix:///run/containerd/containerd.sock
 #   KEEP_PREPARED   yes: containerd, binaries, images and packages stay, for the next cluster; no: they go, but packages
 #                   stay, since others may use them by now
 #   PURGE_ETCD      no: etcd's data is kept beside its place under a dated name; yes: it is deleted
+#   TIMER SERVICE PROGRAM SPEC FOLDER  of the copies of etcd that it takes by itself, as copies.sh says
 #   FILES           further files to remove, one a line; never folders
 # Ends with 0, or 20 23 25 26 (README.md).
 #
 # Only what kubewright or Kubernetes itself made goes. Operations' records in /var/lib/kubewright stay.
 
 check_values() {
-	require CRI_SOCKET
+	require CRI_SOCKET TIMER SERVICE PROGRAM SPEC FOLDER
 	choice KEEP_PREPARED yes no
 	choice PURGE_ETCD yes no
 	while read -r path; do
@@ -35,19 +36,6 @@ delete_etcd() {
 	say "etcd: deleting its data, as asked ($(du -sm /var/lib/etcd | cut -f 1) MB)"
 	find /var/lib/etcd -mindepth 1 -delete
 	mountpoint -q /var/lib/etcd || rmdir /var/lib/etcd
-}
-
-# Copies that were taken stay, as etcd's data does.
-end_copies() {
-	[ -f /etc/systemd/system/kubewright-etcd-backup.timer ] || return 0
-	systemctl disable --now --quiet kubewright-etcd-backup.timer 2>/dev/null
-	systemctl stop kubewright-etcd-backup.service 2>/dev/null
-	rm -f /etc/systemd/system/kubewright-etcd-backup.timer /etc/systemd/system/kubewright-etcd-backup.service
-	systemctl daemon-reload
-	rm -f "$STATE/backup/kubewright" "$STATE/backup/cluster.yaml"
-	rm -rf "$STATE/backup/state"
-	rmdir "$STATE/backup" 2>/dev/null
-	say "copies of etcd: no more are taken"
 }
 
 remove_network() {
@@ -148,8 +136,8 @@ remove_prepared() {
 reset() {
 	check_values
 	take_lock
-	end_copies
 	stop_kubelet
+	[ ! -f "/etc/systemd/system/$TIMER" ] || end_copies
 	end_pods
 	if [ "$PURGE_ETCD" = yes ]; then delete_etcd; else keep_etcd; fi
 	remove_network

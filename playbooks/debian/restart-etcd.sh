@@ -13,6 +13,9 @@
 # What etcd gets to end in: the grace of its static pod. It needs less than a second.
 GRACE_SECONDS=30
 
+# What a kube-apiserver without its etcd gets: it can answer nobody.
+SERVER_SECONDS=2
+
 # note_container: sets BEFORE to the container that is to end, "none" where none ran.
 note_container() {
 	folder=$STATE/ops/$OPERATION
@@ -34,10 +37,15 @@ end_container() {
 		end_words=$(cri stop --timeout $GRACE_SECONDS "$BEFORE") ||
 			fail service_failed "etcd's container does not end: $(printf '%s\n' "$end_words" | plain | tail -n 1). See 'crictl ps' on this host, then run again."
 	elif [ -z "$end_running" ]; then
-		# One that ended again and again is started again only after minutes; a kubelet that starts has forgotten that.
-		say "etcd: does not run; starting the kubelet again, so that it need not wait for its next try"
-		systemctl restart kubelet 2>/dev/null ||
+		# One that ended again and again is started again only after minutes; a kubelet that starts has forgotten that. But a kubelet
+		# asks its own kube-apiserver first, which answers nothing without etcd: 60 to 120 s, measured; 3 s where nothing listens.
+		say "etcd: does not run; kube-apiserver ends, for it would keep the kubelet waiting, and the kubelet starts both"
+		systemctl stop kubelet 2>/dev/null
+		(end_static_pod kube-apiserver $SERVER_SECONDS)
+		ended_with=$?
+		systemctl start kubelet 2>/dev/null ||
 			fail service_failed "The kubelet does not start. See 'journalctl -u kubelet' on this host, then run again."
+		[ $ended_with -eq 0 ] || exit $ended_with
 	else
 		say "etcd: was ended before"
 	fi

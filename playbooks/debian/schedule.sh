@@ -1,6 +1,6 @@
 # Task: has this host take copies of etcd by itself, or stop it, or tells how that goes. Program, spec and unit files are in their places
 # before it starts.
-# Parts before it: say.sh
+# Parts before it: say.sh copies.sh
 #
 # Values
 #   ACTION   program | start | stop | tell
@@ -41,18 +41,7 @@ schedule() {
 		systemctl enable --quiet "$TIMER" && systemctl restart "$TIMER" ||
 			fail service_failed "The timer $TIMER does not start. See 'systemctl status $TIMER' on this host, then run again."
 		;;
-	stop)
-		systemctl disable --now --quiet "$TIMER" 2>/dev/null
-		systemctl stop "$SERVICE" 2>/dev/null
-		! systemctl is-active --quiet "$TIMER" ||
-			fail service_failed "The timer $TIMER does not stop. See 'systemctl status $TIMER' on this host, then run again."
-		rm -f "/etc/systemd/system/$TIMER" "/etc/systemd/system/$SERVICE" "$PROGRAM" "$SPEC"
-		rm -rf "$FOLDER/state"
-		rmdir "$FOLDER" 2>/dev/null
-		systemctl daemon-reload
-		systemctl reset-failed "$SERVICE" 2>/dev/null
-		true
-		;;
+	stop) end_copies ;;
 	esac
 }
 

@@ -7,6 +7,7 @@ use kubewright_core::plan::{Plan, Step, StepKind, Target};
 use kubewright_manifests::layout::CRI_SOCKET;
 
 use super::hands::Hands;
+use super::schedule::with_places;
 use super::{Failure, Telling};
 use crate::host::fence::run_fenced;
 use crate::host::files::remove_files;
@@ -30,7 +31,7 @@ pub async fn host(
     let yes = |what: bool| if what { "yes" } else { "no" };
     let files = if keep_prepared { Vec::new() } else { render::preparation_files(&hands.plan.spec) };
     let paths: Vec<String> = files.into_iter().map(|file| file.path).collect();
-    let script = Script::new("debian/reset.sh", playbooks::RESET)
+    let script = with_places(Script::new("debian/reset.sh", playbooks::RESET))
         .value("CRI_SOCKET", CRI_SOCKET)
         .value("KEEP_PREPARED", yes(keep_prepared))
         .value("PURGE_ETCD", yes(delete_etcd_data))

@@ -117,8 +117,12 @@ async fn act(hands: &Hands, host: &dyn Host, action: &str) -> Result<(), Failure
 }
 
 fn script(action: &str) -> Script {
-    Script::new("debian/schedule.sh", playbooks::SCHEDULE)
-        .value("ACTION", action)
+    with_places(Script::new("debian/schedule.sh", playbooks::SCHEDULE)).value("ACTION", action)
+}
+
+/// What `copies.sh` wants to know: where on a host everything is that takes copies.
+pub fn with_places(script: Script) -> Script {
+    script
         .value("PROGRAM", PROGRAM)
         .value("SPEC", SPEC)
         .value("FOLDER", BACKUP_DIR)

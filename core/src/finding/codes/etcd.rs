@@ -31,7 +31,8 @@ pub const ETCD: Area = Area {
             "MEMB004",
             Warns,
             "A member is not well: it does not run, gives no answer, cannot be seen from here, is behind, follows no leader, or cannot read \
-             through a majority. One that gives no answer may be alive.",
+             through a majority. One that gives no answer may be alive. Once it may run again, 'kubewright etcd restart HOST' starts it \
+             in seconds; by itself its kubelet may take minutes, for it waits for an API server that waits for this etcd.",
         ),
         code(
             "MEMB005",
