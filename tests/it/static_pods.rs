@@ -19,9 +19,11 @@ ps* | pods*) echo 'WARN all namespaces'; echo "$*" >>"$HOST/too-wide" ;;
 esac
 case "$*" in
 ps*pod.name=etcd-cp1*) echo 'WARN something' >&2; cat "$HOST/etcd" 2>/dev/null ;;
+ps*pod.name=kube-apiserver-cp1*) cat "$HOST/server" 2>/dev/null ;;
 ps*pod.name=*) ;;
 ps*container.name=etcd*running*) cat "$HOST/etcd" "$HOST/foreign" 2>/dev/null ;;
 pods*pod.name=etcd-cp1*) cat "$HOST/pod" 2>/dev/null ;;
+stop*000002) rm -f "$HOST/server" ;;
 stop*) rm -f "$HOST/etcd"; [ ! -f "$HOST/kubelet" ] || printf '%064d\n' "$(wc -l <"$HOST/calls")" >"$HOST/etcd" ;;
 rmp*) rm -f "$HOST/pod" ;;
 esac
@@ -160,8 +162,21 @@ fn one_that_waits_for_its_next_try_is_started_at_once() {
     let host = Host::new();
     fs::remove_file(host.path("etcd")).unwrap();
     let said = host.ends(playbooks::RESTART_ETCD, 0);
-    assert!(said.contains("starting the kubelet again"), "{said}");
+    assert!(said.contains("etcd: does not run") && said.contains("etcd: healthy"), "{said}");
     assert_eq!((host.called(" stop --timeout"), host.called("systemctl restart kubelet")), (0, 1));
+}
+
+#[test]
+fn no_server_without_etcd_keeps_the_kubelet_waiting() {
+    let host = Host::new();
+    fs::remove_file(host.path("etcd")).unwrap();
+    fs::write(host.path("server"), format!("{:064}\n", 2)).unwrap();
+    let said = host.ends(playbooks::RESTART_ETCD, 0);
+    assert!(said.contains("kube-apiserver: ended after"), "{said}");
+    assert!(!host.path("server").exists());
+    let calls = fs::read_to_string(host.path("calls")).unwrap();
+    let (ended, started) = (calls.find(" stop --timeout").unwrap(), calls.find("systemctl restart kubelet").unwrap());
+    assert!(ended < started, "{calls}");
 }
 
 #[test]

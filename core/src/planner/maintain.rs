@@ -1,17 +1,17 @@
-//! Nodes are worked on while their pods are elsewhere, one after another: workers first, control planes after them, the
-//! one whose etcd leads last. Each is emptied, worked on, proved back and uncordoned before the next begins.
+//! Nodes are worked on while their pods are elsewhere: workers first, as many of a pool at once as may be away, control planes after
+//! them, one after another, the one whose etcd leads last. Each is emptied, worked on, proved back and uncordoned before the next begins.
 
 use super::Outcome;
 use super::steps::assumptions;
 use super::story::Story;
-use super::turn::{Nodes, about};
+use super::turn::{Ahead, Nodes, about, all_workers_away, pools, side_by_side};
 use crate::facts::OsFamily;
 use crate::finding::{Finding, Severity, Subject};
 use crate::ids::StepId;
 use crate::intent::Intent;
 use crate::maintenance::HELD;
 use crate::plan::{Probe, StepKind, Undo};
-use crate::spec::Host;
+use crate::spec::{Host, Role};
 
 /// The attach-detach controller gives up waiting for a kubelet's unmount after six minutes (`maxWaitForUnmountDuration`);
 /// clouds then take up to a few minutes more.
@@ -65,12 +65,18 @@ pub fn maintain(nodes: Nodes<'_>, work: &Work) -> Outcome {
     findings.extend(foreseen);
     findings.extend(turns.iter().filter_map(|host| packaged(nodes, host, work)));
     findings.extend(about_work(work));
+    findings.extend(all_workers_away(input.spec, &turns, "MAINT007"));
     let mut story = Story::default();
-    let mut before: Vec<StepId> = Vec::new();
-    for one in ahead {
+    let (control_planes, workers): (Vec<Ahead<'_>>, Vec<Ahead<'_>>) =
+        ahead.into_iter().partition(|one| one.host.is(Role::ControlPlane));
+    let mut turn = |one: Ahead<'_>, before: &[StepId]| {
         let host = one.host;
         let tell = |story: &mut Story, moved| tell_work(story, nodes, host, work, moved);
-        before = vec![nodes.tell(&mut story, one, may_stop(work), &before, tell)];
+        nodes.tell(&mut story, one, may_stop(work), before, tell)
+    };
+    let mut done: Vec<StepId> = Vec::new();
+    for (lanes, workers) in pools(input.spec, workers).into_iter().chain([(1, control_planes)]) {
+        done = side_by_side(lanes, workers, done, &mut turn);
     }
     let intent = Intent::Maintain { nodes: turns.iter().map(|host| host.name.clone()).collect(), work: work.words() };
     Outcome::of(input, intent, assumptions(input), findings, story)

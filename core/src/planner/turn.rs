@@ -14,7 +14,7 @@ use crate::guard::{Guard, MemberChange};
 use crate::ids::{HostName, StepId};
 use crate::plan::{NO_DEADLINE, StepKind};
 use crate::quorum::View;
-use crate::spec::{Host, Role};
+use crate::spec::{Host, Role, Spec};
 
 /// A kubelet reports its node within seconds of its start; a control plane's waits for etcd, and pods may pull images.
 const RETURN_SECONDS: u32 = 600;
@@ -200,6 +200,52 @@ impl<'a> Nodes<'a> {
             .within(if patient { NO_DEADLINE } else { WORKLOADS_SECONDS })
             .because("the next turn begins when nothing lacks a pod for this one; some pods fit only here again")
     }
+}
+
+/// Workers whose turns come, pool after pool, with how many of each may be away at once. One without a pool goes alone.
+pub(super) fn pools<'a>(spec: &Spec, workers: Vec<Ahead<'a>>) -> Vec<(usize, Vec<Ahead<'a>>)> {
+    let mut pools: Vec<(Option<&str>, Vec<Ahead<'a>>)> = Vec::new();
+    for one in workers {
+        let name = one.host.pool.as_deref();
+        match pools.iter_mut().find(|(pool, _)| *pool == name) {
+            Some((_, workers)) => workers.push(one),
+            None => pools.push((name, vec![one])),
+        }
+    }
+    pools.into_iter().map(|(name, workers)| (spec.may_be_away(name), workers)).collect()
+}
+
+/// The turns of one pool after these steps, so many at a time: each begins when the one so many before it is over. The last steps of
+/// those that may still be under way in the end.
+pub(super) fn side_by_side<'a>(
+    lanes: usize,
+    workers: Vec<Ahead<'a>>,
+    after: Vec<StepId>,
+    mut turn: impl FnMut(Ahead<'a>, &[StepId]) -> StepId,
+) -> Vec<StepId> {
+    let mut ends: Vec<StepId> = Vec::new();
+    for one in workers {
+        let before = ends.len().checked_sub(lanes).map_or(&after[..], |index| &ends[index..=index]);
+        let end = turn(one, before);
+        ends.push(end);
+    }
+    match ends.is_empty() {
+        true => after,
+        false => ends.split_off(ends.len().saturating_sub(lanes)),
+    }
+}
+
+/// UPG013, MAINT007: nobody is left for the requests of those outside, since load balancers leave control planes out.
+pub(super) fn all_workers_away(spec: &Spec, turns: &[&Host], code: &str) -> Option<Finding> {
+    let is_worker = |host: &&Host| !host.is(Role::ControlPlane);
+    let workers = spec.hosts.iter().filter(is_worker).count();
+    let mut pools: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    turns.iter().copied().filter(is_worker).for_each(|host| *pools.entry(host.pool.as_deref()).or_default() += 1);
+    let (pool, _) = pools.into_iter().find(|(pool, due)| spec.may_be_away(*pool).min(*due) == workers)?;
+    let name = pool.filter(|_| workers > 1)?;
+    let text = format!("pool {name} lets all {workers} workers be away at once: load balancers find no node meanwhile");
+    let hint = format!("a smaller spec.pools.{name}.upgrade.maxUnavailable leaves some to serve");
+    Some(Finding::new(Severity::Warns, code, Subject::Cluster, text).hint(hint))
 }
 
 /// A finding about a host.

@@ -13,7 +13,7 @@ use super::bootstrap::{groups, reason};
 use super::preflight::cgroups;
 use super::steps::{PREPARE_SECONDS, PROVE_SECONDS, SHORT_SECONDS, assumptions, keys_seconds};
 use super::story::Story;
-use super::turn::{Ahead, Nodes, about};
+use super::turn::{Ahead, Nodes, about, all_workers_away, pools, side_by_side};
 use super::{Desired, DesiredHost, Input, Outcome};
 use crate::facts::{ClusterFacts, HostFacts, Running};
 use crate::finding::{Finding, Severity, Subject, worst};
@@ -171,7 +171,7 @@ fn on_the_way(
 ) -> Vec<Finding> {
     let (input, facts) = (nodes.input, nodes.input.facts);
     let mut findings = apis::that_go(&facts.apis, input.spec.kubernetes.version.minor());
-    findings.extend(all_workers_away(input.spec, turns));
+    findings.extend(all_workers_away(input.spec, turns, "UPG013"));
     findings.extend(copies::of_etcd(&facts.copies));
     findings.extend(jumps::of_etcd(&facts.etcd, running, hops, nodes));
     for (host, seen) in turns.iter().filter_map(|host| Some((*host, facts.host(&host.name)?))) {
@@ -180,19 +180,6 @@ fn on_the_way(
         findings.extend(cgroups(input.spec, host, seen));
     }
     findings
-}
-
-/// UPG013: nobody is left for the requests of those outside: load balancers leave control planes out.
-fn all_workers_away(spec: &Spec, turns: &[&Host]) -> Option<Finding> {
-    let is_worker = |host: &&Host| !host.is(Role::ControlPlane);
-    let workers = spec.hosts.iter().filter(is_worker).count();
-    let mut pools: BTreeMap<Option<&str>, usize> = BTreeMap::new();
-    turns.iter().copied().filter(is_worker).for_each(|host| *pools.entry(host.pool.as_deref()).or_default() += 1);
-    let (pool, _) = pools.into_iter().find(|(pool, due)| spec.may_be_away(*pool).min(*due) == workers)?;
-    let name = pool.filter(|_| workers > 1)?;
-    let text = format!("pool {name} lets all {workers} workers be away at once: load balancers find no node meanwhile");
-    let hint = format!("a smaller spec.pools.{name}.upgrade.maxUnavailable leaves some to serve");
-    Some(Finding::new(Severity::Warns, "UPG013", Subject::Cluster, text).hint(hint))
 }
 
 /// Whose turn comes, in order: those that are not yet as the last hop has them.
@@ -241,13 +228,9 @@ fn tell(nodes: Nodes<'_>, hops: &[Hop<'_>], running: &Running, renewed: &[HostNa
     }
     let objects = renew_objects(&mut story, nodes.input.spec, &done);
     for (lanes, workers) in pools {
-        let mut ends: Vec<StepId> = Vec::new();
-        for one in workers {
-            let before = ends.len().checked_sub(lanes).map_or(&done[..], |index| &ends[index..=index]);
-            let end = turn(&mut story, nodes, last, one, false, before, &mut staging);
-            ends.push(end);
-        }
-        done = ends.split_off(ends.len().saturating_sub(lanes));
+        done = side_by_side(lanes, workers, done, |one, before| {
+            turn(&mut story, nodes, last, one, false, before, &mut staging)
+        });
     }
     // Elsewhere a node may be down for reasons of its own, and its DaemonSets' pods with it.
     let all_ready = |cluster: &ClusterFacts| {
@@ -281,19 +264,6 @@ fn renew_keys(story: &mut Story, input: Input<'_>, renewed: &[HostName]) -> Opti
             "certificates that end before the next upgrade is due, signed anew by the cluster's own authorities",
         ),
     )
-}
-
-/// Workers whose turns come, pool after pool, with how many of each may be away at once. One without a pool goes alone.
-fn pools<'a>(spec: &Spec, workers: Vec<Ahead<'a>>) -> Vec<(usize, Vec<Ahead<'a>>)> {
-    let mut pools: Vec<(Option<&str>, Vec<Ahead<'a>>)> = Vec::new();
-    for one in workers {
-        let name = one.host.pool.as_deref();
-        match pools.iter_mut().find(|(pool, _)| *pool == name) {
-            Some((_, workers)) => workers.push(one),
-            None => pools.push((name, vec![one])),
-        }
-    }
-    pools.into_iter().map(|(name, workers)| (spec.may_be_away(name), workers)).collect()
 }
 
 /// What a host's API server runs.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::estimate::{longest, typical};
 use crate::ids::{HostName, OperationId};
 use crate::intent::{EtcdWork, Intent, MemberWork};
-use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target};
+use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target, waves};
 use crate::spec::{CniName, Role, Spec};
 
 /// A plan, condensed.
@@ -106,7 +106,9 @@ pub fn headline(plan: &Plan) -> String {
         Intent::Cordon { ref node } => format!("keep new pods away from {node}"),
         Intent::Uncordon { ref node } => format!("let pods come to {node} again"),
         Intent::Drain { ref node } => format!("move the pods of {node} away"),
-        Intent::Maintain { ref nodes, ref work } => format!("maintain {} one after another: {work}", some_of(nodes)),
+        Intent::Maintain { ref nodes, ref work } => {
+            format!("maintain {} {}: {work}", some_of(nodes), abreast(plan))
+        }
         Intent::Upgrade { ref from, ref to } => {
             let crew = crew(&plan.spec);
             format!("upgrade Kubernetes {from} to {to} on {} ({crew})", count(plan.spec.hosts.len(), "host"))
@@ -203,7 +205,7 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
     let description = match phase {
         Phase::Stage => staged(&steps),
         Phase::Drain => drain(&steps),
-        Phase::Upgrade => upgrade(&steps),
+        Phase::Upgrade => upgrade(plan, &steps),
         Phase::Prepare => preparation(plan, &steps),
         Phase::Keys => keys(&steps),
         Phase::Start => start(plan, &steps),
@@ -230,7 +232,7 @@ fn staged(steps: &[&Step]) -> String {
 }
 
 /// Which hosts go over to which version.
-fn upgrade(steps: &[&Step]) -> String {
+fn upgrade(plan: &Plan, steps: &[&Step]) -> String {
     let versions: BTreeSet<String> = steps
         .iter()
         .filter_map(|step| match &step.kind {
@@ -238,7 +240,17 @@ fn upgrade(steps: &[&Step]) -> String {
             _ => None,
         })
         .collect();
-    format!("to {}, one after the other; back by itself where it fails", Vec::from_iter(versions).join(", then "))
+    let versions = Vec::from_iter(versions).join(", then ");
+    format!("to {versions}, {}; back by itself where it fails", abreast(plan))
+}
+
+/// How many nodes have their turns at once at most: `one after another`, `up to 3 at a time`.
+fn abreast(plan: &Plan) -> String {
+    let drains = |wave: &Vec<&Step>| wave.iter().filter(|step| matches!(step.kind, StepKind::Drain { .. })).count();
+    match waves(&plan.steps).unwrap_or_default().iter().map(drains).max().unwrap_or_default() {
+        0 | 1 => "one after another".to_owned(),
+        nodes => format!("up to {nodes} at a time"),
+    }
 }
 
 /// What the preparation of the hosts comes to; where hosts differ, the most that any of them gets.

@@ -12,11 +12,13 @@ use kubewright_core::ids::HostName;
 use kubewright_core::plan::{Plan, Probe, StepKind, waves};
 use kubewright_core::planner::{Choices, Desired, Identity, Input, Nodes, Outcome, Script, Work, maintain};
 use kubewright_core::sim::World;
-use kubewright_core::spec::Spec;
+use kubewright_core::spec::{Pool, Role, Spec};
+use kubewright_core::summary::headline;
 use proptest::prelude::*;
 
 use crate::converge::standing;
 use crate::setting::{Rehearsal, TOKEN, codes, known, moves, planned, spec, told};
+use crate::upgrade::pooled;
 
 pub fn reboot() -> Work {
     Work { reboot: true, ..Work::default() }
@@ -105,6 +107,38 @@ fn workers_come_first_and_the_leader_last_and_never_two_at_a_time() {
         .collect();
     assert_eq!(reboots, ["w1-reboot", "w2-reboot", "cp2-reboot", "cp3-reboot", "cp1-reboot"]);
     assert!(waves(&plan.steps).unwrap().iter().all(|wave| wave.len() == 1), "{}", told(&plan));
+}
+
+#[test]
+fn nodes_of_a_pool_have_their_turns_side_by_side_and_control_planes_theirs_alone() {
+    let work = Work { packages: true, ..Work::default() };
+    let names = ["cp1", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"];
+    let plan = plan_for(&pooled(8, "2"), &names, &work);
+    let of = |host: &str, verb: &str| {
+        plan.steps.iter().find(|step| step.id.as_str().ends_with(&format!("{host}-{verb}"))).unwrap()
+    };
+    let waits = |host: &str, other: &str| of(host, "note").after.contains(&of(other, "workloads").id);
+    // The pool that lets two be away: w1, w4, w5, w8. Then w2 and w6 of one that lets one, then w3 and w7, of none.
+    assert!(of("w1", "note").after.is_empty() && of("w4", "note").after.is_empty(), "{}", told(&plan));
+    for (host, other) in
+        [("w5", "w1"), ("w8", "w4"), ("w2", "w5"), ("w2", "w8"), ("w6", "w2"), ("w3", "w6"), ("w7", "w3")]
+    {
+        assert!(waits(host, other), "{host}, {other}: {}", told(&plan));
+    }
+    assert!(waits("cp1", "w7"));
+    assert_eq!(headline(&plan), "maintain 9 nodes up to 2 at a time: OS packages");
+    assert_eq!(noted(&plan, Severity::Warns), Vec::<&str>::new());
+    let all = plan_for(&pooled(1, "2"), &["w1"], &work);
+    assert_eq!(noted(&all, Severity::Warns), Vec::<&str>::new(), "one worker is away whatever is said");
+}
+
+#[test]
+fn a_pool_that_lets_all_workers_be_away_is_told() {
+    let mut spec = spec(3, 2);
+    spec.pools.insert("all".into(), Pool { max_unavailable: Some("100%".into()), ..Pool::default() });
+    spec.hosts.iter_mut().filter(|host| host.is(Role::Worker)).for_each(|host| host.pool = Some("all".into()));
+    assert_eq!(noted(&plan_for(&spec, &["w1", "w2"], &reboot()), Severity::Warns), ["MAINT007"]);
+    assert_eq!(noted(&plan_for(&spec, &["w1"], &reboot()), Severity::Warns), Vec::<&str>::new());
 }
 
 #[test]
@@ -219,12 +253,17 @@ proptest! {
     #[test]
     fn every_prefix_of_maintenance_keeps_quorum_pods_and_order(
         control_planes in prop_oneof![Just(1usize), Just(3), Just(5)],
-        workers in 0usize..3,
+        workers in 0usize..6,
+        together in prop_oneof![Just("1"), Just("2"), Just("100%")],
         left_out in any::<prop::sample::Index>(),
         work in prop_oneof![Just(reboot()), Just(everything())],
         moves in moves(),
     ) {
-        let spec = spec(control_planes, workers);
+        let mut spec = spec(control_planes, workers);
+        spec.pools.insert("general".into(), Pool { max_unavailable: Some(together.into()), ..Pool::default() });
+        // Every third one is in no pool.
+        let pooled = spec.hosts.iter_mut().skip(control_planes).enumerate().filter(|(index, _)| index % 3 != 2);
+        pooled.for_each(|(_, host)| host.pool = Some("general".into()));
         let skipped = left_out.index(spec.hosts.len() + 1);
         let hosts = spec.hosts.iter().enumerate().filter(|(index, _)| *index != skipped);
         let names: Vec<&str> = hosts.map(|(_, host)| host.name.as_str()).collect();

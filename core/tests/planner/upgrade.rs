@@ -389,7 +389,7 @@ fn a_pool_that_lets_all_workers_be_away_is_told() {
 }
 
 /// Workers of the spec's pools `general` and `large`, and of none, by turns.
-fn pooled(workers: usize, general: &str) -> Spec {
+pub fn pooled(workers: usize, general: &str) -> Spec {
     let mut spec = spec(1, workers);
     spec.pools.insert("general".into(), Pool { max_unavailable: Some(general.into()), ..Pool::default() });
     spec.pools.insert("large".into(), Pool::default());

@@ -1,9 +1,11 @@
 //! A drain against the real API server, disruption controller and scheduler; and each answer to an eviction provoked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use kube::api::{Api, DeleteParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -248,12 +250,50 @@ async fn answers(api: &ClusterApi, cluster: &ControlPlane) {
     assert!(!scheduler.may(Permission::Evict).await.unwrap());
     assert!(scheduler.may(Permission::WatchPods).await.unwrap() && api.may(Permission::Evict).await.unwrap());
 
+    throttled(api, &scheduler).await;
     of_another_namespace(api).await;
     let about = ObjectRef::namespaced("v1", "Pod", "shop", &name.name);
     api.remark(&about, "DrainConsent", "as was agreed").await.unwrap();
     let events = Api::<k8s_openapi::api::core::v1::Event>::namespaced(api.client(), "shop");
     let events = events.list(&Default::default()).await.unwrap();
     assert!(events.items.iter().any(|event| event.reason.as_deref() == Some("DrainConsent")));
+}
+
+/// The server's fairness refuses what one user asks for at once, and that is no budget's answer.
+async fn throttled(api: &ClusterApi, scheduler: &ClusterApi) {
+    let version = "flowcontrol.apiserver.k8s.io/v1";
+    // No share of its own and none of others': one request at a time is let in all the same.
+    let limited = json!({
+        "nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0, "limitResponse": { "type": "Reject" },
+    });
+    let level = json!({
+        "apiVersion": version, "kind": "PriorityLevelConfiguration", "metadata": { "name": "narrow" },
+        "spec": { "type": "Limited", "limited": limited },
+    });
+    let rule =
+        json!({ "verbs": ["create"], "apiGroups": [""], "resources": ["pods/eviction"], "namespaces": ["shop"] });
+    let flow = json!({
+        "apiVersion": version, "kind": "FlowSchema", "metadata": { "name": "narrow" },
+        "spec": {
+            "matchingPrecedence": 50, "priorityLevelConfiguration": { "name": "narrow" },
+            "rules": [{ "subjects": [{ "kind": "User", "user": { "name": "system:kube-scheduler" } }], "resourceRules": [rule] }],
+        },
+    });
+    for object in [&level, &flow] {
+        api.apply(object).await.unwrap();
+    }
+    let nobody = shop("nobody");
+    let deadline = Instant::now() + MINUTE;
+    loop {
+        let answers = join_all((0..32).map(|_| scheduler.evict(&nobody, "u"))).await;
+        let is_known = |answer: &Outcome| matches!(answer, Outcome::Throttled { .. } | Outcome::Forbidden { .. });
+        assert!(answers.iter().all(is_known), "{answers:?}");
+        if answers.iter().any(|answer| matches!(answer, Outcome::Throttled { seconds } if *seconds > 0)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answers:?}");
+    }
+    Api::<FlowSchema>::all(api.client()).delete("narrow", &DeleteParams::default()).await.unwrap();
 }
 
 /// A pod without a budget, for an eviction that is refused late has charged one already: another pod of its name,

@@ -62,6 +62,11 @@ pub const MAINT: Area = Area {
             Info,
             "The script stands in the plan, which is kept on the control planes, and may run twice on a node after a crash.",
         ),
+        code(
+            "MAINT007",
+            Warns,
+            "All workers may be away at once by a pool's `maxUnavailable`. Load balancers leave control planes out, and find no node meanwhile.",
+        ),
     ],
 };
 
