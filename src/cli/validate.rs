@@ -1,5 +1,7 @@
 //! `kubewright validate`: the spec and its lock file alone, nothing is contacted.
 
+use kubewright_core::summary::count;
+
 use super::options::OfSpec;
 use super::pin::LockFile;
 use super::world::Loaded;
@@ -25,9 +27,9 @@ impl Validate {
             report::print(&diagnostics::draw(&loaded.source, &loaded.findings, Paint::stdout()))?;
         }
         report::print(&format!(
-            "{} is valid: {} hosts, Kubernetes {}\n",
+            "{} is valid: {}, Kubernetes {}\n",
             self.of.file.display(),
-            loaded.spec.hosts.len(),
+            count(loaded.spec.hosts.len(), "host"),
             loaded.spec.kubernetes.version
         ))?;
         Ok(ExitCode::Done)

@@ -257,7 +257,8 @@ pub async fn make(
         std::str::from_utf8(&bytes).map_err(|error| Failure::new(format!("the kept keys are no text: {error}")))?;
     let text = SecretString::from(text);
     let path = remote_path(&hands.plan.operation);
-    telling(&format!("{} files made; copies go to {} control planes", keys.count(), keep_on.len()));
+    let keepers = keep_on.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
+    telling(&format!("{} files made; copies go to {keepers}", keys.count()));
     let kept = join_all(keep_on.iter().map(|name| {
         let file = RemoteFile::secret(&path, 0o600, text.clone());
         async move {

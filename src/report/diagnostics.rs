@@ -3,9 +3,9 @@
 use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str};
 use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::spec::Source;
+use kubewright_core::summary::count;
 
 use super::Paint;
-use super::quantity::count;
 
 /// So many are drawn: nobody mends more in one go, and each costs a look through the whole file.
 const MOST: usize = 100;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kubewright_core::intent::{Intent, MemberWork};
-use kubewright_core::summary::{PhaseTime, Run, outcome};
+use kubewright_core::summary::{PhaseTime, Run, count, outcome};
 
-use super::quantity::{count, took, whole};
+use super::quantity::{took, whole};
 use super::text::pad;
 use super::{Paint, failure};
 use crate::error::Error;

@@ -9,10 +9,10 @@ use kubewright_core::ids::StepId;
 use kubewright_core::journal::Event;
 use kubewright_core::plan::{Step, Target};
 use kubewright_core::progress::{News, Progress};
-use kubewright_core::summary::{Outline, Run, Standing};
+use kubewright_core::summary::{Outline, Run, Standing, count};
 
 use super::Reporter;
-use super::quantity::{clock, count, whole};
+use super::quantity::{clock, whole};
 use super::sink::Sink;
 use super::text::{clean, pad};
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use kubewright_core::finding::{Finding, Severity, Subject};
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::{self, Plan, StepKind, Target, Turn};
-use kubewright_core::summary::Outline;
+use kubewright_core::summary::{Outline, count};
 
 use super::Paint;
-use super::quantity::{about, count, took};
+use super::quantity::{about, took};
 use super::text::{clean, pad, width, wrap};
 
 /// What the plan itself does not know.

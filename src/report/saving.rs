@@ -9,9 +9,10 @@ use kubewright_core::etcd::attest::Attestation;
 use kubewright_core::etcd::manifest::Manifest;
 use kubewright_core::facts::etcd::MemberId;
 use kubewright_core::ids::HostName;
+use kubewright_core::summary::count;
 use serde_json::json;
 
-use super::quantity::{bytes, count, grouped, took};
+use super::quantity::{bytes, grouped, took};
 use super::table::Table;
 use super::text::{clean, pad, wrap};
 use super::{Paint, note, plan, print_json};

@@ -12,7 +12,7 @@ mod status;
 mod timing;
 
 pub use estimate::typical;
-pub use outline::{Outline, PhaseLine, headline, outcome, phase_of, short};
+pub use outline::{Outline, PhaseLine, count, headline, outcome, phase_of, short};
 pub use rows::{Cell, CellState, Now, Row};
 pub use run::{Run, Standing};
 pub use safety::SafeNow;

@@ -451,6 +451,6 @@ fn some(parts: &mut Vec<String>, number: usize, noun: &str) {
 }
 
 /// `1 host`, `2 hosts`.
-pub(super) fn count(number: usize, noun: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
