@@ -4,25 +4,10 @@ use kubewright_core::spec::{EndpointMode, Host, Role, Spec};
 
 use crate::network::socket;
 
-/// Port that kube-apiserver binds behind an endpoint of the user's (kubeadm's `KubeAPIServerPort`): the endpoint's
-/// own port is then the load balancer's.
-const API_SERVER_PORT: u16 = 6443;
-
-/// Port that kube-apiserver binds on every control plane.
-///
-/// With `nodeLocal` and `kubeVip` it is the endpoint's: one kubeconfig must work both against the proxy on a worker
-/// and against the API server on a control plane, or the virtual address is the API server's own host.
-pub fn api_port(spec: &Spec) -> u16 {
-    match spec.endpoint.mode {
-        EndpointMode::External => API_SERVER_PORT,
-        EndpointMode::KubeVip | EndpointMode::NodeLocal => spec.endpoint.port,
-    }
-}
-
 /// The API server of this very host, as kubeadm writes it into the kubeconfigs of controller-manager, scheduler and a
 /// control plane's kubelet.
 pub fn local(spec: &Spec, host: &Host) -> String {
-    format!("https://{}", socket(host.private_address, api_port(spec)))
+    format!("https://{}", socket(host.private_address, spec.api_port()))
 }
 
 /// What the kubelet of a host talks to: on a control plane its own API server, so that a new kubelet never meets an
@@ -40,7 +25,7 @@ pub fn for_kube_proxy(spec: &Spec) -> String {
 /// loopback address, where a worker has its proxy and a control plane its API server; else the endpoint.
 pub fn on_every_node(spec: &Spec) -> String {
     match spec.endpoint.mode {
-        EndpointMode::NodeLocal => format!("127.0.0.1:{}", api_port(spec)),
+        EndpointMode::NodeLocal => format!("127.0.0.1:{}", spec.api_port()),
         EndpointMode::External | EndpointMode::KubeVip => outside(spec),
     }
 }
@@ -57,7 +42,8 @@ pub fn outside_all(spec: &Spec) -> Vec<String> {
         Ok(ip) => socket(ip, spec.endpoint.port),
         Err(_) => format!("{address}:{}", spec.endpoint.port),
     });
-    let control_planes = || spec.with_role(Role::ControlPlane).map(|host| socket(host.private_address, api_port(spec)));
+    let control_planes =
+        || spec.with_role(Role::ControlPlane).map(|host| socket(host.private_address, spec.api_port()));
     match owned {
         Some(endpoint) => vec![endpoint],
         None => control_planes().collect(),

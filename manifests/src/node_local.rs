@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use kubewright_core::spec::{EndpointMode, Host, Role, Spec};
 use serde_json::{Value, json};
 
-use crate::endpoint::api_port;
 use crate::kubelet::CONTROL_PLANE;
 use crate::network::socket;
 use crate::static_pods::pod::{Probes, StaticPod};
@@ -159,7 +158,7 @@ fn config_mount() -> HostMount {
 
 /// haproxy.cfg. The reasons stand in the file itself, for whoever reads it on a worker at night.
 fn haproxy_config(spec: &Spec) -> String {
-    let port = api_port(spec);
+    let port = spec.api_port();
     let servers: String = spec
         .with_role(Role::ControlPlane)
         .map(|host| format!("    server {} {}\n", host.name, socket(host.private_address, port)))

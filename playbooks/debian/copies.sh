@@ -7,6 +7,8 @@ end_copies() {
 	systemctl stop "$SERVICE" 2>/dev/null
 	! systemctl is-active --quiet "$TIMER" ||
 		fail service_failed "The timer $TIMER does not stop. See 'systemctl status $TIMER' on this host, then run again."
+	! systemctl is-active --quiet "$SERVICE" ||
+		fail service_failed "A copy of etcd is being taken and does not stop. See 'systemctl status $SERVICE' on this host, then run again."
 	rm -f "/etc/systemd/system/$TIMER" "/etc/systemd/system/$SERVICE" "$PROGRAM" "$SPEC"
 	rm -rf "$FOLDER/state"
 	rmdir "$FOLDER" 2>/dev/null

@@ -137,7 +137,7 @@ reset() {
 	check_values
 	take_lock
 	stop_kubelet
-	[ ! -f "/etc/systemd/system/$TIMER" ] || end_copies
+	{ [ ! -e "/etc/systemd/system/$TIMER" ] && [ ! -e "$FOLDER" ]; } || end_copies
 	end_pods
 	if [ "$PURGE_ETCD" = yes ]; then delete_etcd; else keep_etcd; fi
 	remove_network

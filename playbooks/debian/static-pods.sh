@@ -1,4 +1,4 @@
-# Part: this host's static pods as the runtime shows them, and their end while no kubelet starts them again. Needs say.sh; values
+# Part: this host's static pods as the runtime shows them, and the end of their containers; a kubelet that runs starts them again. Needs say.sh; values
 # CRI_SOCKET and, for pods, NODE_NAME.
 #
 # SAFE is the task's own sentence: what is untouched where the runtime does not answer.

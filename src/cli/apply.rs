@@ -10,6 +10,7 @@ use kubewright_core::plan;
 use kubewright_core::planner::{Outcome, Request};
 
 use super::approval::possible;
+use super::ops::same_version;
 use super::options::Agreed;
 use super::planning::{self, Pinning, see};
 use super::run;
@@ -18,6 +19,7 @@ use crate::error::{Error, ExitCode};
 use crate::facts::gather_etcd;
 use crate::ports::Hosts;
 use crate::report::{self, Paint};
+use crate::store::{StoreError, parse};
 
 /// Make the cluster what the spec says
 #[derive(Debug, clap::Args)]
@@ -110,16 +112,13 @@ async fn planned(world: &World, wish: Wish<'_>) -> Result<Option<Ready>, Error> 
 /// A saved plan, with fresh facts that it still agrees with.
 async fn saved(world: &World, path: &Path) -> Result<Ready, Error> {
     let text = fs::read(path).map_err(|error| Error::io(path, error))?;
-    let plan: plan::Plan = serde_json::from_slice(&text)
-        .map_err(|error| Error::usage(format!("{} is no plan of kubewright: {error}", path.display())))?;
-    if plan.format > plan::FORMAT {
-        return Err(Error::usage(format!(
-            "{} has format {}; this kubewright knows {}",
-            path.display(),
-            plan.format,
-            plan::FORMAT
-        )));
-    }
+    let plan: plan::Plan = parse(path, &text).map_err(|error| match error {
+        StoreError::Damaged { reason, .. } => {
+            Error::usage(format!("{} is no plan of kubewright: {reason}", path.display()))
+        }
+        other => other.into(),
+    })?;
+    same_version(&plan, env!("CARGO_PKG_VERSION"), "apply it with that version, or plan anew; nothing was contacted")?;
     let wrong = plan::lint(&plan);
     if !wrong.is_empty() {
         return Err(Error::blocked(wrong));

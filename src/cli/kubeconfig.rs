@@ -60,7 +60,7 @@ impl From<KubeconfigError> for Error {
 
 /// `host:port` of every API server as seen from the operator: where ssh goes, the API is taken to be as well.
 fn ways(spec: &Spec) -> Vec<(HostName, String)> {
-    let port = endpoint::api_port(spec);
+    let port = spec.api_port();
     spec.with_role(Role::ControlPlane)
         .map(|host| {
             let address = match host.address.parse::<std::net::Ipv6Addr>() {

@@ -104,7 +104,7 @@ impl Resume {
         if operation.journal.status().is_over() {
             return over(world, &operation, hosts.as_ref(), self.which.take_over).await;
         }
-        same_version(&operation.plan, env!("CARGO_PKG_VERSION"))?;
+        same_version(&operation.plan, env!("CARGO_PKG_VERSION"), "go on with that version")?;
         run::run(world, operation, hosts, self.which.take_over).await
     }
 }
@@ -144,12 +144,12 @@ async fn over(world: &World, operation: &Operation, hosts: &dyn Hosts, forced: b
 }
 
 /// What a step does is known only to the version that planned it.
-fn same_version(plan: &Plan, ours: &str) -> Result<(), Error> {
+pub(super) fn same_version(plan: &Plan, ours: &str, advice: &str) -> Result<(), Error> {
     if plan.tool_version == ours {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "operation {} was planned by kubewright {}, and this is {ours}: go on with that version",
+        "operation {} was planned by kubewright {}, and this is {ours}: {advice}",
         plan.operation, plan.tool_version
     )))
 }
@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn another_version_does_not_go_on() {
         let plan = sample::plan();
-        assert!(same_version(&plan, &plan.tool_version).is_ok());
-        let error = same_version(&plan, "9.9.9").unwrap_err();
+        assert!(same_version(&plan, &plan.tool_version, "").is_ok());
+        let error = same_version(&plan, "9.9.9", "go on with that version").unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Usage);
         assert_eq!(
             error.to_string(),

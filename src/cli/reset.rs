@@ -34,6 +34,15 @@ pub struct Reset {
 }
 
 impl Reset {
+    /// The same command once more: of one host it is another one than of all.
+    fn command(&self) -> String {
+        let flags = [("--keep-prepared", self.keep_prepared), ("--delete-etcd-data", self.delete_etcd_data)];
+        let given = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.to_owned());
+        let words: Vec<String> =
+            ["kubewright reset".to_owned()].into_iter().chain(self.hosts.iter().cloned()).chain(given).collect();
+        format!("{} -f {}", words.join(" "), self.of.file.display())
+    }
+
     pub(super) async fn run(self, world: &World) -> Result<ExitCode, Error> {
         let said = self.confirm.is_some();
         possible(world, said, "for the cluster's name", "--confirm NAME", "kubewright status")?;
@@ -63,7 +72,7 @@ impl Reset {
             Outcome::Plan(plan) => *plan,
         };
         if !world.json {
-            let command = format!("kubewright reset -f {}", self.of.file.display());
+            let command = self.command();
             let around = report::plan::Around { facts: Some(planned.seeing), run: &command, steps: false };
             report::print(&report::plan::text(&plan, &around, Paint::stdout()))?;
         }
@@ -78,5 +87,26 @@ impl Reset {
         }
         let operation = world.operations.create(&plan, &planned.facts)?;
         run::run(world, operation, planned.hosts, false).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        reset: Reset,
+    }
+
+    #[test]
+    fn the_command_that_is_told_takes_no_more_apart_than_the_one_that_was_given() {
+        let told = |words: &[&str]| Line::parse_from(["reset"].iter().chain(words)).reset.command();
+        assert_eq!(told(&[]), "kubewright reset -f cluster.yaml");
+        let words = ["w3", "w4", "--keep-prepared", "--delete-etcd-data", "--file", "lab.yaml"];
+        assert_eq!(told(&words), "kubewright reset w3 w4 --keep-prepared --delete-etcd-data -f lab.yaml");
     }
 }

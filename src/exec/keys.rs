@@ -350,7 +350,7 @@ fn pki(spec: &Spec, now: jiff::Timestamp) -> Result<ClusterPki, Failure> {
         service_domain: spec.network.dns_domain.clone(),
         service_addresses: vec![network::nth(spec.network.service_cidr, 1)],
         control_plane_endpoint,
-        api_port: endpoint::api_port(spec),
+        api_port: spec.api_port(),
         extra_api_server_names: spec.api_server.cert_sans.clone(),
         extra_etcd_server_names: spec.etcd.cert_sans.clone(),
         extra_etcd_peer_names: spec.etcd.cert_sans.clone(),

@@ -288,7 +288,7 @@ pub async fn await_workloads(hands: &Hands, step: &Step, telling: Telling<'_>) -
     let condition = Condition::WorkloadsWhole { workloads: note.workloads };
     let waited = connected(hands).await?.wait_until(&condition, within(step), telling).await;
     waited.map_err(|error| {
-        let hint = "no other node was begun; see why the pods do not come up, then resume".to_owned();
+        let hint = "no further node is begun; see why the pods do not come up, then resume".to_owned();
         Failure { hint: Some(hint), ..Failure::from(error) }
     })?;
     telling(&format!("{all} workloads have all their pods"));

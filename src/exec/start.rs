@@ -2,7 +2,6 @@
 
 use kubewright_core::plan::Step;
 use kubewright_core::spec::{EndpointMode, Host as HostSpec, Role};
-use kubewright_manifests::endpoint;
 
 use super::hands::Hands;
 use super::prepare::verdict;
@@ -40,7 +39,7 @@ pub(super) fn serving(script: Script, hands: &Hands, spec: &HostSpec) -> Script 
     script
         .value("NODE_NAME", spec.name.as_str())
         .value("ADVERTISE_ADDRESS", spec.private_address.to_string())
-        .value("API_PORT", endpoint::api_port(&hands.plan.spec).to_string())
+        .value("API_PORT", hands.plan.spec.api_port().to_string())
         .value("CONTROL_PLANE", yes_or_no(spec.is(Role::ControlPlane)))
         .value("ETCD", yes_or_no(spec.is(Role::Etcd)))
         .value("NODE_LOCAL", yes_or_no(hands.plan.spec.endpoint.mode == EndpointMode::NodeLocal))

@@ -92,7 +92,7 @@ pub async fn perform(
     match returned {
         Ok(()) => Err(Failure {
             text: format!(
-                "{node} does not run {}: {}\n{node} is back at what it ran before, and Ready; no other node was begun",
+                "{node} does not run {}: {}\n{node} is back at what it ran before, and Ready; no further node is begun",
                 swap.version, why.text
             ),
             hint: Some(format!("mend what the lines above name, then resume; until then {node} takes no new pods")),

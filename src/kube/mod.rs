@@ -42,7 +42,6 @@ use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::marks::NodeMarks;
 use kubewright_core::spec::{Role, Spec};
 use kubewright_core::version::Version;
-use kubewright_manifests::endpoint;
 use serde_json::Value;
 use tower::service_fn;
 
@@ -87,7 +86,7 @@ impl ClusterApi {
     /// # Errors
     /// Those of [`ClusterApi::connect`].
     pub fn over_ssh(spec: &Spec, hosts: Arc<dyn Hosts>, credentials: &Credentials) -> Result<Self, KubeError> {
-        let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), endpoint::api_port(spec));
+        let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), spec.api_port());
         let control_planes: Vec<(HostName, SocketAddr)> =
             spec.with_role(Role::ControlPlane).map(|host| (host.name.clone(), local)).collect();
         Self::connect(Way::Ssh(hosts), &control_planes, credentials)

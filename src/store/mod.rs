@@ -17,7 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 pub use journal::{Journal, JournalError, Log};
-pub use operations::{Hold, Kept, Operation, Operations, StoreError};
+pub use operations::{Hold, Kept, Operation, Operations, StoreError, parse};
 pub use secrets::Secrets;
 
 /// Writes a file so that a crash leaves the old one or the new one, never a part: temp, fsync, rename, fsync of the

@@ -350,7 +350,11 @@ fn to_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, Store
         .map_err(|error| StoreError::Damaged { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, StoreError> {
+/// A file of ours, whose format is looked at before the rest.
+///
+/// # Errors
+/// [`StoreError::Format`], [`StoreError::Damaged`].
+pub fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, StoreError> {
     let damaged = |error: serde_json::Error| StoreError::Damaged { path: path.to_owned(), reason: error.to_string() };
     let value: serde_json::Value = serde_json::from_slice(text).map_err(damaged)?;
     if let Some(found) = value.get("format").and_then(serde_json::Value::as_u64)

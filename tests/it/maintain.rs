@@ -353,7 +353,7 @@ async fn workloads_that_do_not_come_back_stop_the_next_turn() {
     let Ok(End::Broken(broken)) = stage.process(None).await else { panic!("it should have broken") };
     assert_eq!(broken[0].step.as_str(), "08-w1-workloads");
     let Breakage::Failed(failure) = &broken[0].what else { panic!("{broken:?}") };
-    assert!(failure.hint.as_deref().unwrap().starts_with("no other node was begun"), "{failure:?}");
+    assert!(failure.hint.as_deref().unwrap().starts_with("no further node is begun"), "{failure:?}");
     stage.cluster.seen(|state| {
         assert!(state.nodes["w1"].schedulable, "pods that fit only there would else never come back");
         assert_eq!(state.restarts.len(), 1);

@@ -4,7 +4,7 @@
 use super::Outcome;
 use super::steps::assumptions;
 use super::story::Story;
-use super::turn::{Ahead, Nodes, about, all_workers_away, pools, side_by_side};
+use super::turn::{Ahead, Nodes, RETURN_SECONDS, about, all_workers_away, pools, side_by_side};
 use crate::facts::OsFamily;
 use crate::finding::{Finding, Severity, Subject};
 use crate::ids::StepId;
@@ -76,7 +76,7 @@ pub fn maintain(nodes: Nodes<'_>, work: &Work) -> Outcome {
     };
     let mut done: Vec<StepId> = Vec::new();
     for (lanes, workers) in pools(input.spec, workers).into_iter().chain([(1, control_planes)]) {
-        done = side_by_side(lanes, workers, done, &mut turn);
+        done = side_by_side(lanes, workers, away_seconds(work), done, &mut turn);
     }
     let intent = Intent::Maintain { nodes: turns.iter().map(|host| host.name.clone()).collect(), work: work.words() };
     Outcome::of(input, intent, assumptions(input), findings, story)
@@ -94,6 +94,13 @@ fn packaged(nodes: Nodes<'_>, host: &Host, work: &Work) -> Option<Finding> {
 /// Whether what is done may stop what runs on the host; newer packages alone do not.
 fn may_stop(work: &Work) -> bool {
     work.reboot || work.script.is_some()
+}
+
+/// How long a node may be away for it, its return included.
+fn away_seconds(work: &Work) -> u32 {
+    let parts =
+        [(work.packages, PACKAGES_SECONDS), (work.script.is_some(), SCRIPT_SECONDS), (work.reboot, REBOOT_SECONDS)];
+    parts.into_iter().filter(|(asked, _)| *asked).map(|(_, seconds)| seconds).sum::<u32>() + RETURN_SECONDS
 }
 
 /// MAINT005, MAINT006: what is left alone, and what the plan carries.

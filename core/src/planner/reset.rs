@@ -133,9 +133,13 @@ fn tell(input: Input<'_>, wanted: &Reset, hosts: &[&Host], findings: Vec<Finding
     )
 }
 
-/// The control planes that answer; where none does, the hosts themselves.
+/// The control planes that answer and have something of the cluster, for what a run keeps on them goes only from hosts that it takes apart;
+/// where none does, the hosts themselves.
 fn keepers(input: Input<'_>, hosts: &[&Host]) -> Vec<HostName> {
-    let answering = input.spec.with_role(Role::ControlPlane).filter(|host| input.facts.host(&host.name).is_some());
-    let answering: Vec<HostName> = answering.map(|host| host.name.clone()).collect();
-    if answering.is_empty() { hosts.iter().map(|host| host.name.clone()).collect() } else { answering }
+    let goes = |host: &Host| hosts.iter().any(|one| one.name == host.name);
+    let keeps =
+        |host: &&Host| input.facts.host(&host.name).is_some_and(|seen| goes(host) || seen.record.known().is_some());
+    let keepers: Vec<HostName> =
+        input.spec.with_role(Role::ControlPlane).filter(keeps).map(|host| host.name.clone()).collect();
+    if keepers.is_empty() { hosts.iter().map(|host| host.name.clone()).collect() } else { keepers }
 }

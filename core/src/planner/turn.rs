@@ -17,7 +17,7 @@ use crate::quorum::View;
 use crate::spec::{Host, Role, Spec};
 
 /// A kubelet reports its node within seconds of its start; a control plane's waits for etcd, and pods may pull images.
-const RETURN_SECONDS: u32 = 600;
+pub(super) const RETURN_SECONDS: u32 = 600;
 /// A replacement may pull a large image and replay a long log before it serves.
 const WORKLOADS_SECONDS: u32 = 1800;
 
@@ -40,6 +40,8 @@ pub(super) struct Ahead<'a> {
     pub host: &'a Host,
     pub policy: Policy,
     pub forecast: Forecast,
+    /// How long another node may be away meanwhile that has its turn beside it: its pods, or a budget, may wait for that one.
+    pub beside_seconds: u32,
 }
 
 impl<'a> Nodes<'a> {
@@ -79,7 +81,7 @@ impl<'a> Nodes<'a> {
             }
             let (policy, forecast) = foresee(world, self.choices, self.denied);
             findings.extend(forecast.findings.clone());
-            ahead.push(Ahead { host, policy, forecast });
+            ahead.push(Ahead { host, policy, forecast, beside_seconds: 0 });
         }
         // Pods move from one node's turn to the next, and what was agreed to moves with them.
         let past: BTreeSet<Name> = ahead.iter().flat_map(|one| one.policy.past_budgets.clone()).collect();
@@ -175,8 +177,9 @@ impl<'a> Nodes<'a> {
         after: &[StepId],
         work: impl FnOnce(&mut Story, StepId) -> StepId,
     ) -> StepId {
-        let Ahead { host, policy, forecast } = ahead;
+        let Ahead { host, mut policy, forecast, beside_seconds } = ahead;
         let patient = policy.wait;
+        policy.patience_seconds = policy.patience_seconds.saturating_add(beside_seconds);
         let noted = self
             .guarded(story.on(&host.name, StepKind::NoteWorkloads), host, stops)
             .after(after)
@@ -197,7 +200,7 @@ impl<'a> Nodes<'a> {
         story
             .on(&host.name, StepKind::AwaitWorkloads)
             .after([&back])
-            .within(if patient { NO_DEADLINE } else { WORKLOADS_SECONDS })
+            .within(if patient { NO_DEADLINE } else { WORKLOADS_SECONDS + beside_seconds })
             .because("the next turn begins when nothing lacks a pod for this one; some pods fit only here again")
     }
 }
@@ -215,16 +218,19 @@ pub(super) fn pools<'a>(spec: &Spec, workers: Vec<Ahead<'a>>) -> Vec<(usize, Vec
     pools.into_iter().map(|(name, workers)| (spec.may_be_away(name), workers)).collect()
 }
 
-/// The turns of one pool after these steps, so many at a time: each begins when the one so many before it is over. The last steps of
-/// those that may still be under way in the end.
+/// The turns of one pool after these steps, so many at a time, during each of which a node may be away for `away_seconds`: each begins
+/// when the one so many before it is over. The last steps of those that may still be under way in the end.
 pub(super) fn side_by_side<'a>(
     lanes: usize,
     workers: Vec<Ahead<'a>>,
+    away_seconds: u32,
     after: Vec<StepId>,
     mut turn: impl FnMut(Ahead<'a>, &[StepId]) -> StepId,
 ) -> Vec<StepId> {
     let mut ends: Vec<StepId> = Vec::new();
+    let beside_seconds = if lanes.min(workers.len()) > 1 { away_seconds } else { 0 };
     for one in workers {
+        let one = Ahead { beside_seconds, ..one };
         let before = ends.len().checked_sub(lanes).map_or(&after[..], |index| &ends[index..=index]);
         let end = turn(one, before);
         ends.push(end);

@@ -13,7 +13,7 @@ use super::bootstrap::{groups, reason};
 use super::preflight::cgroups;
 use super::steps::{PREPARE_SECONDS, PROVE_SECONDS, SHORT_SECONDS, assumptions, keys_seconds};
 use super::story::Story;
-use super::turn::{Ahead, Nodes, about, all_workers_away, pools, side_by_side};
+use super::turn::{Ahead, Nodes, RETURN_SECONDS, about, all_workers_away, pools, side_by_side};
 use super::{Desired, DesiredHost, Input, Outcome};
 use crate::facts::{ClusterFacts, HostFacts, Running};
 use crate::finding::{Finding, Severity, Subject, worst};
@@ -228,7 +228,7 @@ fn tell(nodes: Nodes<'_>, hops: &[Hop<'_>], running: &Running, renewed: &[HostNa
     }
     let objects = renew_objects(&mut story, nodes.input.spec, &done);
     for (lanes, workers) in pools {
-        done = side_by_side(lanes, workers, done, |one, before| {
+        done = side_by_side(lanes, workers, SWAP_SECONDS + RETURN_SECONDS, done, |one, before| {
             turn(&mut story, nodes, last, one, false, before, &mut staging)
         });
     }

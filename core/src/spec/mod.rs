@@ -468,6 +468,17 @@ impl Spec {
         self.hosts.iter().filter(move |host| host.roles.contains(&role))
     }
 
+    /// Port that kube-apiserver binds on every control plane.
+    ///
+    /// With `nodeLocal` and `kubeVip` it is the endpoint's: one kubeconfig must work both against the proxy on a worker
+    /// and against the API server on a control plane, or the virtual address is the API server's own host.
+    pub fn api_port(&self) -> u16 {
+        match self.endpoint.mode {
+            EndpointMode::External => API_SERVER_PORT,
+            EndpointMode::KubeVip | EndpointMode::NodeLocal => self.endpoint.port,
+        }
+    }
+
     /// How many nodes of a pool may be away at once during an upgrade; of those without a pool one.
     pub fn may_be_away(&self, pool: Option<&str>) -> usize {
         let all = self.hosts.iter().filter(|host| host.pool.as_deref() == pool).count();
@@ -479,6 +490,10 @@ impl Spec {
         self.hosts.iter().find(|host| &host.name == name)
     }
 }
+
+/// Port that kube-apiserver binds behind an endpoint of the user's (kubeadm's `KubeAPIServerPort`): the endpoint's
+/// own port is then the load balancer's.
+const API_SERVER_PORT: u16 = 6443;
 
 /// Where etcd members talk to each other (etcd's own default, and kubeadm's `EtcdListenPeerPort`).
 const ETCD_PEER_PORT: u16 = 2380;

@@ -126,6 +126,13 @@ fn nodes_of_a_pool_have_their_turns_side_by_side_and_control_planes_theirs_alone
         assert!(waits(host, other), "{host}, {other}: {}", told(&plan));
     }
     assert!(waits("cp1", "w7"));
+    // A budget that the other node holds up is waited for as long as that one may take: packages and its return, 70 minutes.
+    let patience = |host: &str| match &of(host, "drain").kind {
+        StepKind::Drain { policy, .. } => policy.patience_seconds,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((patience("w1"), patience("w2"), patience("cp1")), (60 + 4200, 60, 60));
+    assert_eq!(of("w1", "workloads").deadline_seconds, of("w2", "workloads").deadline_seconds + 4200);
     assert_eq!(headline(&plan), "maintain 9 nodes up to 2 at a time: OS packages");
     assert_eq!(noted(&plan, Severity::Warns), Vec::<&str>::new());
     let all = plan_for(&pooled(1, "2"), &["w1"], &work);

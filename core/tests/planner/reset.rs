@@ -48,6 +48,24 @@ fn software_that_we_brought_is_ours_even_without_a_record() {
 }
 
 #[test]
+fn a_host_that_is_clean_already_keeps_nothing_of_the_run() {
+    // The first time cp2 was silent: the others are bare by now.
+    let spec = spec(3, 1);
+    let mut facts = standing(&spec);
+    for name in ["cp1", "cp3", "w1"] {
+        facts.hosts.insert(name.into(), known(bare(&name.into())));
+    }
+    let plan = planned(reset(&spec, &facts, None));
+    assert_eq!(plan.keepers, [HostName::from("cp2")]);
+    // Where no control plane has anything any more, the host itself.
+    facts = standing(&spec);
+    for name in ["cp1", "cp2", "cp3"] {
+        facts.hosts.insert(name.into(), known(bare(&name.into())));
+    }
+    assert_eq!(planned(reset(&spec, &facts, None)).keepers, [HostName::from("w1")]);
+}
+
+#[test]
 fn other_clusters_are_left_alone() {
     let spec = spec(1, 2);
     let mut facts = standing(&spec);

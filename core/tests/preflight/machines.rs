@@ -20,6 +20,22 @@ fn well_machines_are_only_told_of_their_clocks() {
 }
 
 #[test]
+fn a_firewall_has_to_let_in_the_port_that_the_api_server_gets() {
+    for (endpoint, port) in [
+        ("mode: nodeLocal, port: 7443", "7443 from all"),
+        ("mode: external, address: api.example.com, port: 443", "6443 from all"),
+    ] {
+        let findings = found(&spec(&format!("  endpoint: {{{endpoint}}}\n")), |_, seen| {
+            value(&mut seen.fitness).firewalls = words(&["ufw"]);
+            value(&mut seen.fitness).names.insert("api.example.com".into(), words(&["192.0.2.1"]));
+        });
+        let hints: Vec<&str> =
+            findings.iter().filter(|one| one.code == "HOST064").filter_map(|one| one.hint.as_deref()).collect();
+        assert!(hints.iter().any(|hint| hint.contains(port)), "{port}: {hints:?}");
+    }
+}
+
+#[test]
 fn each_wrong_is_found_alone_with_its_figures_and_a_way_out() {
     for Wrong { host, more, change, code, severity, tells } in wrongs() {
         let spec = spec(more);

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::pod::{Probes, StaticPod, probe_address};
 use super::{etcd, volumes};
 use crate::arguments::{Flags, command, last};
-use crate::endpoint::api_port;
 use crate::images;
 use crate::layout::pki;
 use crate::network::{loopback, socket};
@@ -26,12 +25,12 @@ pub(super) fn pod(spec: &Spec, host: &Host) -> StaticPod {
     StaticPod {
         name: "kube-apiserver",
         tier: "control-plane",
-        annotations: BTreeMap::from([(ADVERTISED, socket(host.private_address, api_port(spec)))]),
+        annotations: BTreeMap::from([(ADVERTISED, socket(host.private_address, spec.api_port()))]),
         image: images::kubernetes(spec, "kube-apiserver"),
         command: command("kube-apiserver", flags(spec, host), &extra_args(spec)),
         env: component.extra_envs.clone(),
         mounts: volumes::with_extra(volumes::certificates(), &component.extra_volumes),
-        port: api_port(spec),
+        port: spec.api_port(),
         requests: json!({ "cpu": "250m" }),
         probes: Probes {
             host: probe_address(&address),
@@ -73,7 +72,7 @@ fn flags(spec: &Spec, host: &Host) -> Flags {
         ("requestheader-extra-headers-prefix", "X-Remote-Extra-".to_owned()),
         ("requestheader-group-headers", "X-Remote-Group".to_owned()),
         ("requestheader-username-headers", "X-Remote-User".to_owned()),
-        ("secure-port", api_port(spec).to_string()),
+        ("secure-port", spec.api_port().to_string()),
         ("service-account-issuer", format!("https://kubernetes.default.svc.{}", spec.network.dns_domain)),
         ("service-account-key-file", pki("sa.pub")),
         ("service-account-signing-key-file", pki("sa.key")),

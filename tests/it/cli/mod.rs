@@ -139,6 +139,16 @@ fn apply_asks_before_it_acts() {
     bench.write("lab.plan", b"{}");
     let told = bench.run(&["apply", "lab.plan", "--yes"]).ends(2);
     assert!(told.stderr.contains("lab.plan is no plan of kubewright"), "{}", told.stderr);
+    // Its format is looked at before what this version may not know in it.
+    bench.write("newer.plan", br#"{"format": 99, "steps": [{"kind": {"type": "unheardOf"}}]}"#);
+    let told = bench.run(&["apply", "newer.plan", "--yes"]).ends(2);
+    assert!(told.stderr.contains("newer.plan has format 99; this kubewright knows 1"), "{}", told.stderr);
+    let mut other = serde_json::to_value(kubewright_core::summary::sample::plan()).unwrap();
+    other["toolVersion"] = "0.0.1".into();
+    bench.write("other.plan", other.to_string().as_bytes());
+    let told = bench.run(&["apply", "other.plan", "--yes"]).ends(2);
+    assert!(told.stderr.contains("was planned by kubewright 0.0.1"), "{}", told.stderr);
+    assert!(told.stderr.contains("or plan anew; nothing was contacted"), "{}", told.stderr);
     bench.run(&["apply", "missing.plan", "--yes"]).ends(2);
     bench.run(&["apply", "lab.plan", "-f", "cluster.yaml"]).ends(2);
     assert_eq!(bench.operations(), 0, "nothing that could not begin is kept");

@@ -70,9 +70,11 @@ pub(super) fn ports(bare: &Bare<'_>) -> Option<Finding> {
 fn needed_ports(spec: &Spec, host: &Host) -> Vec<(u16, &'static str)> {
     let mut ports = vec![(10250, "kubelet"), (10248, "kubelet"), (10249, "kube-proxy"), (10256, "kube-proxy")];
     if host.is(Role::ControlPlane) {
-        // Behind an endpoint of the user's the API server keeps kubeadm's port.
-        let api = if spec.endpoint.mode == EndpointMode::External { 6443 } else { spec.endpoint.port };
-        ports.extend([(api, "kube-apiserver"), (10259, "kube-scheduler"), (10257, "kube-controller-manager")]);
+        ports.extend([
+            (spec.api_port(), "kube-apiserver"),
+            (10259, "kube-scheduler"),
+            (10257, "kube-controller-manager"),
+        ]);
     } else if spec.endpoint.mode == EndpointMode::NodeLocal {
         ports.push((spec.endpoint.port, "kube-apiserver-proxy"));
     }
@@ -150,15 +152,15 @@ pub(super) fn left_bridge(bare: &Bare<'_>) -> Option<Finding> {
 /// HOST064.
 pub(super) fn firewalls(bare: &Bare<'_>) -> Option<Finding> {
     let firewalls = bare.fitness.firewalls.known().filter(|firewalls| !firewalls.is_empty())?;
-    let mut ports = vec!["10250 from control planes"];
+    let mut ports = vec!["10250 from control planes".to_owned()];
     if bare.host.is(Role::ControlPlane) {
-        ports.push("6443 from all");
+        ports.push(format!("{} from all", bare.spec.api_port()));
     }
     if bare.host.is(Role::Etcd) {
-        ports.push("2379 and 2380 from etcd members");
+        ports.push("2379 and 2380 from etcd members".to_owned());
     }
     if bare.spec.network.cni.name == CniName::Flannel {
-        ports.push("UDP 8472 from all");
+        ports.push(format!("UDP {VXLAN} from all"));
     }
     Some(
         warns(
