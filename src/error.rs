@@ -65,6 +65,9 @@ pub struct Parts {
     pub place: Option<String>,
     /// The tool's own last lines.
     pub lines: Vec<String>,
+    /// What else went wrong in the same run, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// What is wrong with the spec or stands in the way of a plan.
     pub findings: Vec<Finding>,
     /// The findings drawn on the user's own lines, where a file is at hand.
@@ -96,6 +99,7 @@ impl Error {
             address: None,
             place: None,
             lines: Vec::new(),
+            also: Vec::new(),
             findings: Vec::new(),
             drawn: None,
             safe_now: Vec::new(),
@@ -265,6 +269,13 @@ impl Error {
         let lines: Vec<&str> = lines.into_iter().filter(|line| !line.trim().is_empty()).collect();
         let from = lines.len().saturating_sub(LAST_LINES);
         self.0.lines = lines[from..].iter().map(|line| (*line).to_owned()).collect();
+        self
+    }
+
+    /// The same with what else went wrong.
+    #[must_use]
+    pub fn also(mut self, others: impl IntoIterator<Item = String>) -> Self {
+        self.0.also.extend(others);
         self
     }
 

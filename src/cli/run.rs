@@ -327,10 +327,32 @@ fn taken_back(broken: &[Broken], story: &summary::Run) -> Error {
     error
 }
 
-/// The first thing that broke, in the words for it; a takeover outweighs all others.
+/// The first thing that broke, in the words for it, and what else did: whoever mends one alone meets the next. A takeover outweighs all
+/// others.
 fn explain(broken: &[Broken], story: &summary::Run) -> Error {
     let fenced = broken.iter().find(|broken| matches!(&broken.what, Breakage::Failed(failure) if failure.fenced));
-    match fenced.or(broken.first()) {
+    let first = fenced.or(broken.first());
+    let others = broken.iter().filter(|other| first.is_some_and(|first| first.step != other.step));
+    in_words(first, story).also(others.filter_map(in_short))
+}
+
+/// One that broke beside another, in a sentence; one that was stopped did not break by itself.
+fn in_short(broken: &Broken) -> Option<String> {
+    let step = &broken.step;
+    match &broken.what {
+        Breakage::Failed(failure) if failure.fenced || failure.stopped => None,
+        Breakage::Failed(failure) => {
+            let said = failure.text.lines().next().unwrap_or("it gave no reason");
+            let hint = failure.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Some(format!("{step} failed: {said}{hint}"))
+        }
+        Breakage::Guard(why) => Some(format!("{step} was not begun: {why}")),
+        Breakage::InDoubt(why) => Some(format!("nobody can tell whether {step} was done: {why}")),
+    }
+}
+
+fn in_words(first: Option<&Broken>, story: &summary::Run) -> Error {
+    match first {
         None => Error::internal("a run broke without a broken step".to_owned()),
         Some(Broken { step, what }) => match what {
             Breakage::Failed(failure) if failure.fenced => Error::locked(failure.text.clone()),
@@ -390,5 +412,37 @@ impl From<StoreError> for Error {
             StoreError::Damaged { .. } | StoreError::Another { .. } => Self::in_doubt(error.to_string()),
             StoreError::Journal { path, source } => Self::from(source).details(path),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kubewright_core::summary::sample;
+
+    use super::*;
+    use crate::exec::Failure;
+
+    #[test]
+    fn everything_that_broke_is_told_and_what_was_stopped_is_not() {
+        let plan = sample::plan();
+        let story = summary::Run::new(&plan);
+        let broken = |step: usize, what: Breakage| Broken { step: plan.steps[step].id.clone(), what };
+        let failed = |text: &str| Failure { hint: Some("free space".into()), ..Failure::new(text) };
+        let stopped = Failure { stopped: true, ..Failure::new("stopped") };
+        let all = [
+            broken(0, Breakage::Failed(failed("the disk is full\ndf says so"))),
+            broken(1, Breakage::Failed(failed("its disk is full, too\ndf says so"))),
+            broken(2, Breakage::Failed(stopped)),
+            broken(3, Breakage::Guard("another machine".into())),
+        ];
+        let error = explain(&all, &story);
+        let id = |step: usize| -> &StepId { &plan.steps[step].id };
+        assert_eq!(error.parts().message, format!("{} failed: the disk is full", id(0)));
+        let also = [
+            format!("{} failed: its disk is full, too (free space)", id(1)),
+            format!("{} was not begun: another machine", id(3)),
+        ];
+        assert_eq!(error.parts().also, also);
+        assert_eq!(explain(&all[..1], &story).parts().also, Vec::<String>::new());
     }
 }

@@ -73,8 +73,9 @@ fn on(host: &HostName, address: Option<&str>) -> String {
     }
 }
 
-fn sections(parts: &Parts) -> [(&'static str, Vec<String>); 4] {
+fn sections(parts: &Parts) -> [(&'static str, Vec<String>); 5] {
     [
+        ("also", parts.also.clone()),
         ("safe now", parts.safe_now.clone()),
         ("likely", likely_cause(parts).into_iter().collect()),
         ("next", parts.next.clone()),
