@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kubewright_core::ids::HostName;
@@ -20,7 +20,7 @@ use kubewright_core::spec::{Spec, Ssh};
 use openssh::{Child, Session, Stdio};
 use secrecy::SecretString;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::connect::Connector;
 use super::framing;
@@ -33,6 +33,13 @@ const RUNS_AT_ONCE: usize = 8;
 
 /// How long a shell that has answered may take to end. Only a process left behind holds it up.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long the only session is asked for again that sshd refuses. It frees those that ended once it has collected their
+/// processes, which a busy machine does late; one with `MaxSessions 0` refuses for ever.
+const FREED_WITHIN: Duration = Duration::from_secs(3);
+
+/// Between two requests for it.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a shell may live on that has closed its output without an answer.
 const LAST_WORD: Duration = Duration::from_secs(10);
@@ -170,6 +177,7 @@ impl SshHost {
     /// Starts the root shell. Nothing has run yet when this fails, so a dead connection is replaced here, once.
     async fn start(&self, command: &'static str) -> Result<(Started<'_>, Arc<Session>), HostError> {
         let mut reconnected = false;
+        let mut refused: Option<Instant> = None;
         loop {
             let permit =
                 self.runs.acquire().await.map_err(|_| self.connect_error("the host is being closed".to_owned()))?;
@@ -187,7 +195,12 @@ impl SshHost {
                 Err(error) => error,
             };
             if matches!(error, openssh::Error::SshMux(_)) && session.check().await.is_ok() {
-                self.fewer_runs(permit, &error)?;
+                if !self.fewer_runs(permit) {
+                    if refused.get_or_insert_with(Instant::now).elapsed() > FREED_WITHIN {
+                        return Err(self.connect_error(format!("sshd opens no session: {}", words(&error))));
+                    }
+                    sleep(ASK_AGAIN).await;
+                }
             } else if reconnected {
                 return Err(self.connect_error(words(&error)));
             } else {
@@ -198,16 +211,16 @@ impl SshHost {
     }
 
     /// The server opens no further session: its `MaxSessions` is lower than we thought. From now on one run less at
-    /// once, and whoever was refused waits its turn, unless it was the only one.
-    fn fewer_runs(&self, permit: SemaphorePermit<'_>, error: &openssh::Error) -> Result<(), HostError> {
+    /// once, and whoever was refused waits its turn. False for the only one that runs, which has no turn to wait for.
+    fn fewer_runs(&self, permit: SemaphorePermit<'_>) -> bool {
         let allowed = self.allowed.load(Ordering::SeqCst);
         if allowed.saturating_sub(self.runs.available_permits()) <= 1 {
-            return Err(self.connect_error(format!("sshd opens no session: {}", words(error))));
+            return false;
         }
         tracing::debug!(host = %self.target.name, allowed = allowed - 1, "sshd allows fewer sessions");
         self.allowed.fetch_sub(1, Ordering::SeqCst);
         permit.forget();
-        Ok(())
+        true
     }
 
     fn connect_error(&self, reason: String) -> HostError {

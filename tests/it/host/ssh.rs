@@ -136,6 +136,16 @@ async fn many_runs_at_once_share_the_connection() {
 }
 
 #[tokio::test]
+async fn a_host_that_opens_no_session_says_so() {
+    if !possible() {
+        return;
+    }
+    let sshd = Sshd::start("MaxSessions 0");
+    let refused = run(&sshd.hosts(), "true").await.unwrap_err();
+    assert!(refused.nothing_ran() && refused.to_string().contains("sshd opens no session"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_told_apart_and_made_again() {
     if !possible() {
         return;
@@ -234,9 +244,17 @@ async fn tunnels_lead_through_and_close() {
         .await
         .unwrap();
 
+    // Until its ssh has seen the end of the old connection, a way may still be opened through it, and ends with it.
     sshd.cut();
-    let tunnel = host.forward(target).await.unwrap();
-    assert!(TcpStream::connect(tunnel.local()).is_ok(), "a new connection for a new tunnel");
+    let begin = Instant::now();
+    loop {
+        let tunnel = host.forward(target).await.unwrap();
+        if TcpStream::connect(tunnel.local()).is_ok() && sshd.sessions().len() == 1 {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(10), "no new connection for a new tunnel");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
