@@ -39,7 +39,7 @@ pub enum Intent {
         /// Which.
         node: HostName,
     },
-    /// Work on nodes while their pods are elsewhere, one after another.
+    /// Work on nodes while their pods are elsewhere.
     Maintain {
         /// Which, in the order of their turns.
         nodes: Vec<HostName>,

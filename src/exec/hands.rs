@@ -1,6 +1,7 @@
 //! Does what steps say, on real hosts or on fakes of them. One file per family of steps; here is what they share.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use futures::future::join_all;
 use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::guard::Guard;
 use kubewright_core::ids::HostName;
+use kubewright_core::maintenance::Controller;
 use kubewright_core::plan::{Plan, Step, StepKind, Target};
 use kubewright_core::spec::Host as HostSpec;
 use tokio::sync::OnceCell;
@@ -49,6 +51,8 @@ pub struct Hands {
     pub api: OnceCell<Arc<dyn KubeApi>>,
     /// etcd, once somebody has asked for it.
     pub etcd: OnceCell<Arc<dyn EtcdApi>>,
+    /// What this process wrote down as whole before nodes' turns: their hosts may be away when another turn begins.
+    pub whole: Mutex<BTreeMap<HostName, BTreeSet<Controller>>>,
 }
 
 impl From<HostError> for Failure {

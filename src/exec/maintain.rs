@@ -1,6 +1,7 @@
 //! Work on a node whose pods are elsewhere: what is written down before, what is done on the host, how it is proved back.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -8,7 +9,7 @@ use kubewright_core::drain::Pod;
 use kubewright_core::health::Condition;
 use kubewright_core::ids::HostName;
 use kubewright_core::maintenance::{Controller, Note, api_version, is_whole};
-use kubewright_core::plan::Step;
+use kubewright_core::plan::{Step, beside};
 use kubewright_core::spec::Role;
 use kubewright_manifests::layout::CRI_SOCKET;
 use secrecy::ExposeSecret;
@@ -38,8 +39,8 @@ const LEASES: &str = "kube-node-lease";
 /// [`Failure`].
 pub async fn note(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<(), Failure> {
     let (host, spec) = hands.host(step).await?;
-    let path = path_of(hands, &spec.name);
-    if !read_files(host.as_ref(), &[&path]).await?.is_empty() {
+    if let Some(note) = find_note(hands, host.as_ref()).await? {
+        remember(hands, &spec.name, &note.workloads);
         telling("was written down before");
         return Ok(());
     }
@@ -47,15 +48,53 @@ pub async fn note(hands: &Hands, step: &Step, telling: Telling<'_>) -> Result<()
     let world = look(api, &spec.name, hands.clock.now(), LOOK).await?;
     let asked = Note::candidates(&world).into_iter().map(|controller| async move {
         let whole = get(api, &controller).await?;
-        Ok::<_, Failure>(whole.then_some(controller))
+        Ok::<_, Failure>((controller, whole))
     });
-    let whole: BTreeSet<Controller> = try_join_all(asked).await?.into_iter().flatten().collect();
+    let (whole, short): (Vec<_>, Vec<_>) = try_join_all(asked).await?.into_iter().partition(|(_, whole)| *whole);
+    let [mut whole, short] = [whole, short].map(|part| part.into_iter().map(|(of, _)| of).collect::<BTreeSet<_>>());
+    whole.extend(short_for_others(hands, step, &short, telling).await);
+    remember(hands, &spec.name, &whole);
     let note = Note::of(&world, whole);
     let text = serde_json::to_vec(&note).map_err(|error| Failure::new(error.to_string()))?;
-    put_files(host.as_ref(), hands.fence, &[RemoteFile::plain(path, 0o600, text)]).await?;
+    let file = RemoteFile::plain(path_of(hands, &spec.name), 0o600, text);
+    put_files(host.as_ref(), hands.fence, &[file]).await?;
     let (whole, serve) = (note.workloads.len(), note.staying.len());
     telling(&format!("whole: {whole} workloads; {serve} DaemonSets and static pods serve"));
     Ok(())
+}
+
+fn remember(hands: &Hands, node: &HostName, whole: &BTreeSet<Controller>) {
+    let mut known = hands.whole.lock().unwrap_or_else(PoisonError::into_inner);
+    known.insert(node.clone(), whole.clone());
+}
+
+/// Which of these lack pods only because of a turn beside this one: they were whole before that. A note of an earlier process
+/// stands on its node's host; one that is away just now has it kept to itself, and what it would say is not waited for.
+async fn short_for_others(
+    hands: &Hands,
+    step: &Step,
+    short: &BTreeSet<Controller>,
+    telling: Telling<'_>,
+) -> BTreeSet<Controller> {
+    let mut found = BTreeSet::new();
+    for node in beside(&hands.plan, step) {
+        if short.is_subset(&found) {
+            break;
+        }
+        let known = hands.whole.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned();
+        let before = match known {
+            Some(known) => known,
+            None => match noted_on(hands, node).await {
+                Ok(note) => note.map(|note| note.workloads).unwrap_or_default(),
+                Err(failure) => {
+                    telling(&format!("what was whole before the turn of {node} cannot be read: {}", failure.text));
+                    BTreeSet::new()
+                }
+            },
+        };
+        found.extend(short.intersection(&before).cloned());
+    }
+    found
 }
 
 async fn get(api: &dyn KubeApi, controller: &Controller) -> Result<bool, Failure> {
@@ -70,11 +109,21 @@ fn path_of(hands: &Hands, node: &HostName) -> String {
 
 /// What was written down.
 async fn noted(hands: &Hands, host: &dyn Host) -> Result<Note, Failure> {
+    let found = find_note(hands, host).await?;
+    found.ok_or_else(|| Failure::new(format!("{} is gone from {}", path_of(hands, host.name()), host.name())))
+}
+
+/// What was written down of another node, if its turn has begun.
+async fn noted_on(hands: &Hands, node: &HostName) -> Result<Option<Note>, Failure> {
+    find_note(hands, hands.hosts.host(node).await?.as_ref()).await
+}
+
+async fn find_note(hands: &Hands, host: &dyn Host) -> Result<Option<Note>, Failure> {
     let path = path_of(hands, host.name());
     let found = read_files(host, &[&path]).await?;
-    let file = found.get(&path).ok_or_else(|| Failure::new(format!("{path} is gone from {}", host.name())))?;
-    serde_json::from_slice(file.contents.expose_secret())
-        .map_err(|error| Failure::new(format!("{path} on {} cannot be read: {error}", host.name())))
+    let Some(file) = found.get(&path) else { return Ok(None) };
+    let note = serde_json::from_slice(file.contents.expose_secret());
+    note.map(Some).map_err(|error| Failure::new(format!("{path} on {} cannot be read: {error}", host.name())))
 }
 
 /// Waits until the volumes of pods that moved are detached.

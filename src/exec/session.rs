@@ -1,7 +1,7 @@
 //! One process's hold on an operation, from its lock to its last words: the lock on the control planes, the mirror of the journal there,
 //! the hands for its steps.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kubewright_core::facts::lock::Holder;
 use kubewright_core::ids::OperationId;
@@ -103,6 +103,7 @@ impl Session {
             keys: OnceCell::new(),
             api: OnceCell::new(),
             etcd: OnceCell::new(),
+            whole: Mutex::default(),
         };
         Ok(Begun { session: Self { hands, lock, mirror, _hold }, journal, notices })
     }

@@ -80,16 +80,27 @@ fn phases(outline: &Outline, paint: Paint) -> String {
     text
 }
 
-/// Whose turn comes when, and how long all of it usually takes; empty where a plan takes no turns.
+/// Whose turn comes when, and how long all of it usually takes; empty where a plan takes no turns. An arrow leads to a turn that
+/// begins once the one before it is over, a comma to one that does not wait for it.
 pub fn order(plan: &Plan, paint: Paint) -> String {
     let turns = plan::turns(plan);
-    let Some(last) = turns.last() else { return String::new() };
+    if turns.is_empty() {
+        return String::new();
+    }
     let with_pods = |turn: &Turn| match turn.pods {
         0 => turn.node.to_string(),
         pods => format!("{} ({})", turn.node, count(usize::try_from(pods).unwrap_or(usize::MAX), "pod")),
     };
-    let before = turns.iter().take(turns.len() - 1).map(|turn| format!("{} → ", with_pods(turn)));
-    let names: String = before.chain([with_pods(last)]).collect();
+    let way_to = |turn: &Turn, before: Option<&Turn>| match before {
+        None => "",
+        Some(one) if plan.step(&turn.begins).is_some_and(|begins| plan::beside(plan, begins).contains(&one.node)) => {
+            ", "
+        }
+        Some(_) => " → ",
+    };
+    let before = std::iter::once(None).chain(turns.iter().map(Some));
+    let names: String =
+        turns.iter().zip(before).map(|(turn, one)| way_to(turn, one).to_owned() + &with_pods(turn)).collect();
     let said = format!("{names}, {}", about(Outline::of(plan).estimate));
     let room = paint.columns().saturating_sub(LABEL + 2).max(30);
     let lines = wrap(&said, room).into_iter().enumerate();

@@ -18,7 +18,7 @@ use kubewright_core::facts::{ClusterFacts, Fact, Facts, NodeFacts};
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::Plan;
 use kubewright_core::planner::{Choices, Desired, Nodes, Script, Work, maintain};
-use kubewright_core::spec::Host;
+use kubewright_core::spec::{Host, Spec};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drain::cluster::Cluster;
@@ -92,9 +92,19 @@ struct Stage {
 
 impl Stage {
     async fn of(cluster: Cluster, names: &[&str], work: &Work) -> Self {
+        Self::of_spec(spec(), cluster, names, work).await
+    }
+
+    /// Both workers of the pool may be away at once.
+    async fn side_by_side(cluster: Cluster, work: &Work) -> Self {
+        let mut spec = spec();
+        spec.pools.values_mut().for_each(|pool| pool.max_unavailable = Some("2".into()));
+        Self::of_spec(spec, cluster, &["w1", "w2"], work).await
+    }
+
+    async fn of_spec(spec: Spec, cluster: Cluster, names: &[&str], work: &Work) -> Self {
         let etcd = FakeEtcd::new(["cp1", "cp2", "cp3"]);
         let hosts = hosts(&cluster, &etcd);
-        let spec = spec();
         let mut facts = facts(&spec, &hosts, &etcd).await;
         let node = |host: &Host| (host.name.clone(), NodeFacts::default());
         let at = cluster.clock.now();
@@ -331,7 +341,7 @@ async fn a_cordon_of_others_stays() {
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_does_not_restart_is_told_of_and_stays_cordoned() {
     let stage = Stage::of(cluster(), &["w1", "w2"], &reboot()).await;
-    stage.hosts.stubborn("w1");
+    stage.hosts.stubborn("w1", true);
     let Ok(End::Broken(broken)) = stage.process(None).await else { panic!("it should have broken") };
     let Breakage::Failed(failure) = &broken[0].what else { panic!("{broken:?}") };
     assert_eq!(failure.text, "w1 was told to restart 300 s ago and goes on as before");
@@ -340,6 +350,68 @@ async fn a_machine_that_does_not_restart_is_told_of_and_stays_cordoned() {
         assert_eq!(state.nodes["w1"].cordoned_by.as_deref(), Some("7f3a9c"));
         assert!(state.nodes["w2"].schedulable, "the next node was not begun");
     });
+}
+
+/// Whether two nodes were under way at the same time: each was cordoned before the other's workloads were whole again.
+fn overlap(stage: &Stage) -> bool {
+    let journal = std::fs::read_to_string(stage.state.path().join("ops/7f3a9c/journal.jsonl")).unwrap();
+    let at = |event: &str, step: &str| {
+        journal.lines().position(|line| line.contains(event) && line.contains(step)).unwrap_or(usize::MAX)
+    };
+    let begins = |node: &str| at("stepStarted", &format!("{node}-cordon"));
+    let ends = |node: &str| at("stepSucceeded", &format!("{node}-workloads"));
+    begins("w1") < ends("w2") && begins("w2") < ends("w1")
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_of_a_pool_are_away_at_once_where_it_may_be() {
+    let stage = Stage::side_by_side(cluster(), &reboot()).await;
+    assert_eq!(stage.process(None).await, Ok(End::Finished));
+    stage.check("side by side");
+    assert!(overlap(&stage));
+    for number in 1..=stage.effects() {
+        for death in [Death::Before(number), Death::After(number)] {
+            let stage = Stage::side_by_side(cluster(), &reboot()).await;
+            assert_eq!(stage.process(Some(death)).await, Err("killed".into()), "{death:?}");
+            stage.finish(&format!("side by side, {death:?}")).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_does_not_restart_holds_up_only_its_own_turn() {
+    let stage = Stage::side_by_side(cluster(), &reboot()).await;
+    stage.hosts.stubborn("w1", true);
+    let Ok(End::Broken(broken)) = stage.process(None).await else { panic!("it should have broken") };
+    let steps: Vec<&str> = broken.iter().map(|broken| broken.step.as_str()).collect();
+    assert!(steps.len() == 1 && steps[0].ends_with("w1-reboot"), "{steps:?}");
+    stage.cluster.seen(|state| {
+        assert_eq!(state.broken, Vec::<String>::new());
+        assert_eq!(state.nodes["w1"].cordoned_by.as_deref(), Some("7f3a9c"));
+        assert!(state.nodes["w2"].schedulable, "its turn had begun, and was over before the first was given up");
+        assert_eq!(state.restarts, BTreeMap::from([("w2".to_owned(), 1)]));
+    });
+    stage.hosts.stubborn("w1", false);
+    stage.finish("resumed").await;
+}
+
+/// What a turn beside it made short was whole before, and has to be whole after.
+#[tokio::test(start_paused = true)]
+async fn what_another_turn_made_short_is_waited_for_too() {
+    let stage = Stage::side_by_side(cluster(), &reboot()).await;
+    stage.cluster.change(|state| {
+        state.sick = true;
+        state.budgets.clear();
+    });
+    // The second node's note comes when the first one's pods are gone.
+    for step in ["the first node's note", "the first node's drain"] {
+        stage.hosts.fault("w2", "common/files.sh", Fault::Refused);
+        assert!(matches!(stage.process(None).await, Ok(End::Broken(_))), "{step}");
+    }
+    assert!(stage.cluster.seen(|state| state.serving("cart") < 3), "nothing is short yet");
+    assert!(matches!(stage.process(None).await, Ok(End::Broken(_))), "what is sick never comes back");
+    let (_, note) = &stage.hosts.files("w2")["/var/lib/kubewright/ops/7f3a9c/w2.note.json"];
+    assert!(String::from_utf8_lossy(note).contains(r#""name":"cart""#), "{}", String::from_utf8_lossy(note));
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ pub use kind::{
 };
 pub use lint::lint;
 pub use order::{Cycle, waves};
-pub use turns::{Turn, turns};
+pub use turns::{Turn, beside, turns};
 
 /// Format of `plan.json`. A reader refuses a higher one; nothing older exists.
 pub const FORMAT: u32 = 1;

@@ -1,4 +1,6 @@
-//! Nodes whose turns come one after another, as a plan tells them.
+//! Nodes whose turns come, one after another or some of a pool side by side, as a plan tells them.
+
+use std::collections::BTreeSet;
 
 use super::{Plan, Step, StepKind, Target};
 use crate::ids::{HostName, StepId};
@@ -27,4 +29,41 @@ pub fn turns(plan: &Plan) -> Vec<Turn> {
         _ => None,
     };
     plan.steps.iter().enumerate().filter_map(turn).collect()
+}
+
+/// Nodes whose turns may be under way while this step runs: those in no order to it.
+pub fn beside<'a>(plan: &'a Plan, step: &Step) -> BTreeSet<&'a HostName> {
+    let (before, after) = (ancestors(plan, step), descendants(plan, step));
+    let turns = plan.steps.iter().enumerate().filter(|(_, one)| one.kind == StepKind::NoteWorkloads);
+    turns
+        .filter(|(_, begins)| begins.target != step.target && !after.contains(&begins.id))
+        .filter_map(|(index, begins)| {
+            let Target::Host(node) = &begins.target else { return None };
+            let is_its_end = |one: &&Step| one.target == begins.target && one.kind == StepKind::AwaitWorkloads;
+            let ends = plan.steps[index..].iter().find(is_its_end)?;
+            (!before.contains(&ends.id)).then_some(node)
+        })
+        .collect()
+}
+
+/// All that a step waits for, and all that those wait for; a plan's steps stand after what they wait for.
+fn ancestors<'a>(plan: &'a Plan, step: &'a Step) -> BTreeSet<&'a StepId> {
+    let mut found: BTreeSet<&StepId> = step.after.iter().collect();
+    for one in plan.steps.iter().rev() {
+        if found.contains(&one.id) {
+            found.extend(&one.after);
+        }
+    }
+    found
+}
+
+/// All that waits for a step, and all that waits for those.
+fn descendants<'a>(plan: &'a Plan, step: &'a Step) -> BTreeSet<&'a StepId> {
+    let mut found = BTreeSet::from([&step.id]);
+    for one in &plan.steps {
+        if one.after.iter().any(|id| found.contains(id)) {
+            found.insert(&one.id);
+        }
+    }
+    found
 }

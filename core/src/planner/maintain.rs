@@ -1,5 +1,6 @@
 //! Nodes are worked on while their pods are elsewhere: workers first, as many of a pool at once as may be away, control planes after
-//! them, one after another, the one whose etcd leads last. Each is emptied, worked on, proved back and uncordoned before the next begins.
+//! them, one after another, the one whose etcd leads last. Each is emptied, worked on, proved back and uncordoned before the
+//! next in its place begins.
 
 use super::Outcome;
 use super::steps::assumptions;

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use kubewright_core::ids::StepId;
-use kubewright_core::plan::{Target, turns};
+use kubewright_core::plan::{Target, beside, turns};
 use proptest::prelude::*;
 
 use crate::maintain::{plan_for, reboot};
 use crate::setting::{plan, spec};
+use crate::upgrade::pooled;
 
 #[test]
 fn turns_are_told_with_their_first_step_and_their_pods() {
@@ -18,6 +19,19 @@ fn turns_are_told_with_their_first_step_and_their_pods() {
     let of = |node: &str, step: &str| (node.to_owned(), step.to_owned(), 1);
     assert_eq!(told, [of("w1", "01-w1-note"), of("w2", "09-w2-note")]);
     assert_eq!(turns(&plan(3, 2)), [], "a first cluster has none");
+}
+
+#[test]
+fn beside_a_turn_are_those_that_neither_end_before_it_nor_begin_after_it() {
+    // Two of w1, w4, w5, w8 may be away at once; then w2 and w6 of a pool that lets one.
+    let plan = plan_for(&pooled(6, "2"), &["w1", "w2", "w4", "w5", "cp1"], &reboot());
+    let beside = |node: &str| {
+        let turns = turns(&plan);
+        let turn = turns.iter().find(|turn| turn.node.as_str() == node).unwrap();
+        let begins = plan.step(&turn.begins).unwrap();
+        beside(&plan, begins).into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(["w1", "w4", "w5", "w2", "cp1"].map(beside), ["w4", "w1 w5", "w4", "", ""]);
 }
 
 proptest! {

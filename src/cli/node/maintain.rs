@@ -20,9 +20,9 @@ const LONGEST_SCRIPT: usize = 64 << 10;
 /// Update, script, restart nodes while their pods are elsewhere
 ///
 /// Each node in turn is emptied as by `node drain`, worked on, proved back and uncordoned, and the workloads that had
-/// pods there are whole again before the next begins. Workers come first, as many of a pool at a time as its
-/// `maxUnavailable` allows, one where it says nothing; control planes after them, one after another, the one whose etcd
-/// leads last. What is done on a node, where asked for, has this order: packages, script, restart.
+/// pods there are whole again before the next begins in its place. Workers come first, as many of a pool at a time as
+/// its `maxUnavailable` allows, one where it says nothing; control planes after them, one after another, the one whose
+/// etcd leads last. What is done on a node, where asked for, has this order: packages, script, restart.
 #[derive(Debug, clap::Args)]
 pub struct Maintain {
     /// The nodes, by their names in the spec

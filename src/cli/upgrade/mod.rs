@@ -36,7 +36,7 @@ use crate::report::{self, Paint};
 ///
 /// Control planes first, the one whose etcd leads last among them, then what the cluster itself holds, then workers. Each
 /// node is emptied as by `node drain`, changed in one go, proved by what runs on it, and uncordoned; the workloads that had
-/// pods there are whole again before the next begins. A node that does not come up goes back to what it ran before, and
+/// pods there are whole again before the next begins in its place. A node that does not come up goes back to what it ran before, and
 /// nothing else is begun. Programs and images come to the next nodes while one has its turn.
 ///
 /// On a terminal, without --yes and --out, it asks what it cannot see: the version, consent to each finding that needs it, whether

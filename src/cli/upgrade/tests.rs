@@ -280,7 +280,14 @@ fn a_plan_is_run_saved_or_neither() {
 #[tokio::test]
 async fn the_order_is_told_with_pods_and_time() {
     let facts = facts(None).await;
-    let plan = planned(settle(&facts, &["w1"], &["MAINT001", "DRAIN001"], []).0);
+    let mut plan = planned(settle(&facts, &["w1"], &["MAINT001", "DRAIN001"], []).0);
     let told = crate::report::plan::order(&plan, Paint::none());
     insta::assert_snapshot!(told);
+    // Where the last one does not wait for the one before it, no arrow says so.
+    let note = |node: &str| format!("{node}-note");
+    let index = |plan: &Plan, node: &str| plan.steps.iter().position(|step| step.id.as_str().ends_with(&note(node)));
+    let [first, second] = ["w1", "w2"].map(|node| index(&plan, node).unwrap());
+    plan.steps[second].after = plan.steps[first].after.clone();
+    let told = crate::report::plan::order(&plan, Paint::none());
+    assert!(told.contains("w1 (2 pods), w2 (1 pod), about"), "{told}");
 }

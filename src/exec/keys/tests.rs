@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use kubewright_core::facts::Facts;
@@ -64,6 +64,7 @@ fn hands(hosts: &FakeHosts, store: &TempDir) -> Hands {
         keys: OnceCell::new(),
         api: OnceCell::new(),
         etcd: OnceCell::new(),
+        whole: Mutex::default(),
     }
 }
 

@@ -177,10 +177,10 @@ impl FakeHosts {
         self
     }
 
-    /// Lets a host take the order to restart and go on as before.
-    pub fn stubborn(&self, host: impl Into<HostName>) {
+    /// Lets a host take the order to restart and go on as before, or obey again.
+    pub fn stubborn(&self, host: impl Into<HostName>, stubborn: bool) {
         if let Some(machine) = self.world().machines.get_mut(&host.into()) {
-            machine.stubborn = true;
+            machine.stubborn = stubborn;
         }
     }
 

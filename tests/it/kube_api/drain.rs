@@ -1,5 +1,6 @@
 //! A drain against the real API server, disruption controller and scheduler; and each answer to an eviction provoked.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 use super::MINUTE;
 use super::control_plane::ControlPlane;
 use super::kubelets;
+use super::tunnel::TunnelHosts;
 
 /// A drain that takes longer hangs. Alone on two cores it takes half a minute; beside a build it was seen to take more than one.
 const HANGS: Duration = Duration::from_secs(300);
@@ -251,6 +253,7 @@ async fn answers(api: &ClusterApi, cluster: &ControlPlane) {
     assert!(scheduler.may(Permission::WatchPods).await.unwrap() && api.may(Permission::Evict).await.unwrap());
 
     throttled(api, &scheduler).await;
+    unanswered(api, cluster, &name, &uid).await;
     of_another_namespace(api).await;
     let about = ObjectRef::namespaced("v1", "Pod", "shop", &name.name);
     api.remark(&about, "DrainConsent", "as was agreed").await.unwrap();
@@ -294,6 +297,22 @@ async fn throttled(api: &ClusterApi, scheduler: &ClusterApi) {
         assert!(Instant::now() < deadline, "{answers:?}");
     }
     Api::<FlowSchema>::all(api.client()).delete("narrow", &DeleteParams::default()).await.unwrap();
+}
+
+/// An answer that is lost on its way: nobody knows, and the eviction was done.
+async fn unanswered(api: &ClusterApi, cluster: &ControlPlane, name: &Name, uid: &str) {
+    let hosts = TunnelHosts::default();
+    let through = cluster.api(Way::Ssh(Arc::new(hosts.clone())), "admin.conf");
+    assert!(through.may(Permission::Evict).await.unwrap(), "and the connection is open");
+    hosts.deaf.send_replace(true);
+    let outcome = through.evict(name, uid).await;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    let pods = Api::<Pod>::namespaced(api.client(), &name.namespace);
+    let deadline = Instant::now() + MINUTE;
+    while pods.get_opt(&name.name).await.unwrap().is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        assert!(Instant::now() < deadline, "it was not done");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A pod without a budget, for an eviction that is refused late has charged one already: another pod of its name,

@@ -54,7 +54,7 @@ pub fn shop(name: &str) -> Name {
 
 impl State {
     /// Pods of an application that serve and stay.
-    pub(super) fn serving(&self, app: &str) -> u32 {
+    pub fn serving(&self, app: &str) -> u32 {
         let of = self.pods.values().filter(|pod| pod.labels["app"] == app);
         u32::try_from(of.filter(|pod| pod.is_ready() && pod.deletion.is_none()).count()).unwrap()
     }
