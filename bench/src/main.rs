@@ -46,7 +46,7 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
-    /// What our snapshot of an etcd takes beside that of etcdctl
+    /// What our snapshot of an etcd takes beside that of etcdctl, and how long writes wait for a defragmentation
     Etcd {
         /// How large its database is to be
         #[arg(long, default_value_t = 1000)]
@@ -124,7 +124,7 @@ fn run(what: What) -> Result<()> {
         }
         What::DrainPart { order } => tell(&drain::one(&order)?),
         What::DrainWide { nodes, pods } => tell(&drain::wide::one(drain::wide::Size { nodes, pods })?),
-        What::EtcdPart { home } => tell(&etcd::one(&home)?),
+        What::EtcdPart { home } => tell(&etcd::snapshot::one(&home)?),
         What::FanoutFakes { hosts, delay, rounds } => {
             tell(&threads()?.block_on(fanout::fakes::measure(hosts, Duration::from_millis(delay), rounds))?)
         }

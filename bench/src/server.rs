@@ -75,7 +75,23 @@ pub async fn fill(client: &mut Client, megabytes: u64) -> Result<()> {
 /// # Errors
 /// A key or a certificate cannot be made.
 pub fn host_files(name: &str, api_port: u16) -> Result<Vec<(String, String)>> {
+    let mut files = cluster_files(&[(name.to_owned(), Ipv4Addr::LOCALHOST)], api_port)?;
+    files.pop().context("no files of the only host")
+}
+
+/// The same of several control planes of one cluster, in their order.
+///
+/// # Errors
+/// As [`host_files`].
+pub fn cluster_files(hosts: &[(String, Ipv4Addr)], api_port: u16) -> Result<Vec<Vec<(String, String)>>> {
     let now = jiff::Timestamp::now();
+    let host = |(name, address): &(String, Ipv4Addr)| Host {
+        name: name.clone(),
+        addresses: vec![IpAddr::V4(*address)],
+        dns_names: Vec::new(),
+        roles: Roles::STACKED,
+        kubelet_api_server: None,
+    };
     let pki = ClusterPki {
         cluster_name: "bench".to_owned(),
         version: KubernetesVersion::new(35, 4),
@@ -89,15 +105,12 @@ pub fn host_files(name: &str, api_port: u16) -> Result<Vec<(String, String)>> {
         extra_api_server_names: Vec::new(),
         extra_etcd_server_names: Vec::new(),
         extra_etcd_peer_names: Vec::new(),
-        hosts: vec![Host {
-            name: name.to_owned(),
-            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            dns_names: Vec::new(),
-            roles: Roles::STACKED,
-            kubelet_api_server: None,
-        }],
+        hosts: hosts.iter().map(host).collect(),
     };
     let authorities = Authorities::create(pki.algorithm, pki.validity, now)?;
-    let files = pki.host_files(name, &authorities)?;
-    Ok(files.iter().filter_map(|file| Some((file.path.clone(), file.expose_text()?.to_owned()))).collect())
+    let texts = |(name, _): &(String, Ipv4Addr)| {
+        let files = pki.host_files(name, &authorities)?;
+        Ok(files.iter().filter_map(|file| Some((file.path.clone(), file.expose_text()?.to_owned()))).collect())
+    };
+    hosts.iter().map(texts).collect()
 }

@@ -16,7 +16,7 @@ use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::plan::{KeySource, hex};
 use kubewright_core::quorum::has_quorum;
 use kubewright_core::spec::{EncryptionAlgorithm, EndpointMode, Host, Role, Spec};
-use kubewright_manifests::layout::KUBERNETES_DIR;
+use kubewright_manifests::layout::{KUBELET_SERVING_CERT, KUBELET_SERVING_KEY, KUBERNETES_DIR};
 use kubewright_manifests::{endpoint, network};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -74,8 +74,8 @@ impl Keys {
             .collect())
     }
 
-    /// What of them takes the place of a control plane's own that end: certificates with their keys, kubeconfigs of programs and
-    /// people. Authorities stay, and kubelets renew their own.
+    /// What of them takes the place of a host's own that end: certificates with their keys, kubeconfigs of programs and people.
+    /// Authorities stay, and what kubelets show to API servers they renew themselves.
     ///
     /// # Errors
     /// [`Failure`] for a host that had no keys made.
@@ -117,8 +117,11 @@ impl Keys {
     }
 }
 
-/// Whether a file of a control plane is renewed with its certificates.
+/// Whether a file of a host is renewed with its certificates.
 fn is_renewed(path: &str) -> bool {
+    if [KUBELET_SERVING_CERT, KUBELET_SERVING_KEY].contains(&path) {
+        return true;
+    }
     let Some(name) = path.strip_prefix(KUBERNETES_DIR) else { return false };
     let stays = ["ca.crt", "ca.key", "sa.key", "sa.pub", "kubelet.conf"];
     !stays.iter().any(|end| name.ends_with(end))

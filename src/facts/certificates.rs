@@ -6,7 +6,7 @@ use futures::future::join_all;
 use kubewright_certs::inspect::CertificateFacts;
 use kubewright_core::etcd::status::{Certificate, Certificates};
 use kubewright_core::ids::HostName;
-use kubewright_manifests::layout::{KUBERNETES_DIR, pki};
+use kubewright_manifests::layout::{KUBELET_SERVING_CERT, KUBERNETES_DIR, pki};
 use secrecy::ExposeSecret;
 
 use crate::host::authority::files_of;
@@ -18,7 +18,7 @@ use crate::ports::Hosts;
 pub const OF_ETCD: [&str; 5] =
     ["etcd/ca.crt", "etcd/server.crt", "etcd/peer.crt", "etcd/healthcheck-client.crt", "apiserver-etcd-client.crt"];
 
-/// What else a control plane uses. Kubelets renew their own, and a kubelet whose own has ended is not Ready.
+/// What else a control plane uses.
 const OF_API_SERVERS: [&str; 5] =
     ["ca.crt", "apiserver.crt", "apiserver-kubelet-client.crt", "front-proxy-ca.crt", "front-proxy-client.crt"];
 /// Files of programs and people with a client's certificate in them.
@@ -31,11 +31,12 @@ pub async fn read(hosts: &dyn Hosts, cluster: &str, names: &[HostName], files: &
     of_hosts(hosts, cluster, names, &paths).await
 }
 
-/// Everything that control planes identify themselves with; one round trip each.
-pub async fn of_control_planes(hosts: &dyn Hosts, cluster: &str, names: &[HostName]) -> Certificates {
+/// Everything that these hosts identify themselves with; one round trip each. But for what kubelets show to API servers: they renew
+/// that themselves, and one whose own has ended is not Ready.
+pub async fn of_all(hosts: &dyn Hosts, cluster: &str, names: &[HostName]) -> Certificates {
     let files = OF_ETCD.iter().chain(&OF_API_SERVERS).map(|file| pki(file));
     let kubeconfigs = KUBECONFIGS.iter().map(|file| format!("{KUBERNETES_DIR}/{file}"));
-    let paths: Vec<String> = files.chain(kubeconfigs).collect();
+    let paths: Vec<String> = files.chain(kubeconfigs).chain([KUBELET_SERVING_CERT.to_owned()]).collect();
     of_hosts(hosts, cluster, names, &paths).await
 }
 
@@ -110,15 +111,16 @@ mod tests {
         let hosts = FakeHosts::new(["cp1", "cp2"]);
         hosts.put_file("cp1", HostRecord::PATH, 0o600, record);
         hosts.put_file("cp1", &pki("ca.crt"), 0o644, authority.certificate_pem());
-        hosts.put_file("cp1", &pki("apiserver.crt"), 0o644, leaf.certificate_pem);
+        hosts.put_file("cp1", &pki("apiserver.crt"), 0o644, leaf.certificate_pem.clone());
+        hosts.put_file("cp1", KUBELET_SERVING_CERT, 0o644, leaf.certificate_pem);
         hosts.put_file("cp1", "/etc/kubernetes/scheduler.conf", 0o600, kubeconfig.expose_secret());
-        let read = of_control_planes(&hosts, "lab", &["cp1".into(), "cp2".into()]).await;
+        let read = of_all(&hosts, "lab", &["cp1".into(), "cp2".into()]).await;
 
         let days = |certificate: &Certificate| certificate.expires.duration_since(now).as_hours() / 24;
         let told: Vec<(&str, i64)> =
             read[&HostName::new("cp1")].as_ref().unwrap().iter().map(|one| (one.path.as_str(), days(one))).collect();
         let of = |path: &str| told.iter().find(|(of, _)| *of == path).map(|(_, days)| *days);
-        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told.len(), 4, "{told:?}");
         assert!(of("/etc/kubernetes/pki/ca.crt").unwrap() >= 99, "{told:?}");
         assert!((9..=10).contains(&of("/etc/kubernetes/scheduler.conf").unwrap()), "{told:?}");
         assert!(read[&HostName::new("cp2")].as_ref().unwrap_err().contains("does not say that it belongs"));

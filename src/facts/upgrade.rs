@@ -6,23 +6,23 @@ use jiff::Timestamp;
 use kubewright_core::etcd::status::Certificate;
 use kubewright_core::facts::{ApisInUse, Fact, Facts};
 use kubewright_core::ids::HostName;
-use kubewright_core::spec::{Role, Spec};
+use kubewright_core::spec::Spec;
 
 use super::certificates;
 use crate::kube::ClusterApi;
 use crate::ports::Hosts;
 
-/// When the certificates of the spec's control planes end; a round trip each, whether the API answers or not.
+/// When the certificates on the spec's hosts end; a round trip each, whether the API answers or not.
 pub async fn gather_certificates(
     spec: &Spec,
     hosts: &dyn Hosts,
     facts: &Facts,
     now: Timestamp,
 ) -> BTreeMap<HostName, Fact<Vec<Certificate>>> {
-    let names: Vec<HostName> = spec.with_role(Role::ControlPlane).map(|host| host.name.clone()).collect();
     // Who cannot be reached is told of once, elsewhere.
-    let names: Vec<HostName> = names.into_iter().filter(|name| facts.host(name).is_some()).collect();
-    let read = certificates::of_control_planes(hosts, &spec.name, &names).await;
+    let names = spec.hosts.iter().map(|host| &host.name).filter(|name| facts.host(name).is_some());
+    let names: Vec<HostName> = names.cloned().collect();
+    let read = certificates::of_all(hosts, &spec.name, &names).await;
     let fact = |read: Result<_, String>| match read {
         Ok(value) => Fact::Known { value, at: now },
         Err(why) => Fact::unreadable(why),

@@ -179,4 +179,5 @@ fn authorities_stay_and_kubelets_renew_their_own() {
     let stay = ["pki/ca.crt", "pki/etcd/ca.key", "pki/front-proxy-ca.crt", "pki/sa.key", "pki/sa.pub", "kubelet.conf"];
     assert!(!stay.iter().any(|path| is_renewed(&format!("{KUBERNETES_DIR}/{path}"))));
     assert!(!is_renewed("/var/lib/kubelet/pki/kubelet-client-current.pem"));
+    assert!(is_renewed("/var/lib/kubelet/pki/kubelet.crt") && is_renewed("/var/lib/kubelet/pki/kubelet.key"));
 }

@@ -31,9 +31,9 @@ const CLIENT: &str = "rm -f /root/stop; : >/root/failed; asked=0; while [ ! -e /
     https://127.0.0.1:6443/api/v1/nodes/w2) || :; asked=$((asked + 1)); echo $asked >/root/asked; \
     [ \"$code\" = 200 ] || echo \"$(date +%T.%N) $code\" >>/root/failed; sleep 0.1; done";
 
-/// What certificates, kubeconfigs and keys of a control plane are: a SHA-256 and a path each.
-const KEYS: &str =
-    "cd /etc/kubernetes && find pki admin.conf controller-manager.conf scheduler.conf -type f -exec sha256sum {} +";
+/// What certificates, kubeconfigs and keys of a host are: a SHA-256 and a path each. A worker has few of them.
+const KEYS: &str = "cd /etc/kubernetes && find pki admin.conf controller-manager.conf scheduler.conf \
+    /var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.key -type f -exec sha256sum {} + 2>/dev/null || :";
 
 /// The scenario, on a cluster of three control planes and two workers of the version before, whose certificates end soon.
 pub fn goes_over_under_load(file: &Path, lab: &Lab, kubectl: &Kubectl, told: &dyn Fn(&str)) {
@@ -55,14 +55,14 @@ pub fn goes_over_under_load(file: &Path, lab: &Lab, kubectl: &Kubectl, told: &dy
     are_renewed(&keys, lab, told);
 }
 
-/// By control plane and path.
+/// By host and path.
 fn keys(lab: &Lab) -> BTreeMap<(&'static str, String), String> {
     let of = |host: &'static str| {
         let said = lab.exec(host, KEYS).expect("its files");
         let pairs: Vec<_> = said.lines().filter_map(|line| line.split_once("  ")).collect();
         pairs.into_iter().map(|(sum, path)| ((host, path.to_owned()), sum.to_owned())).collect::<Vec<_>>()
     };
-    ["cp1", "cp2", "cp3"].into_iter().flat_map(of).collect()
+    ["cp1", "cp2", "cp3", "w1", "w2"].into_iter().flat_map(of).collect()
 }
 
 /// All but authorities and the keys of service accounts are others now, and no copy of them is left.
@@ -78,7 +78,8 @@ fn are_renewed(before: &BTreeMap<(&'static str, String), String>, lab: &Lab, tol
         let copies = lab.exec(host, "find /var/lib/kubewright/secrets -name keys.json").unwrap_or_default();
         assert_eq!(copies.trim(), "", "{host}");
     }
-    told("certificates that ended soon are others on every control plane, authorities the same");
+    assert!(before.contains_key(&("w2", "/var/lib/kubelet/pki/kubelet.crt".to_owned())), "{before:?}");
+    told("certificates that ended soon are others on every host, authorities the same");
 }
 
 /// Nothing is touched for a way that Kubernetes does not go.

@@ -115,7 +115,7 @@ pub const UPGRADE: Area = Area {
             Warns,
             "A certificate ends within 90 days, before the next upgrade is due. Information where it is renewed on the way, in its host's turn.",
         ),
-        code("UPG012", Warns, "When a control plane's certificates end could not be read."),
+        code("UPG012", Warns, "When a host's certificates end could not be read."),
         code(
             "UPG013",
             Warns,

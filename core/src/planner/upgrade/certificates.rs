@@ -21,7 +21,8 @@ type Certificates = BTreeMap<HostName, Fact<Vec<Certificate>>>;
 pub(super) fn that_ended(certificates: &Certificates) -> Vec<Finding> {
     let of_host = |(host, read): (&HostName, &Fact<Vec<Certificate>>)| match read {
         Fact::Known { value, at } => {
-            let ended: Vec<&Certificate> = value.iter().filter(|one| left(one, *at) <= SignedDuration::ZERO).collect();
+            let ended: Vec<&Certificate> =
+                value.iter().filter(|one| left(one, *at) <= SignedDuration::ZERO && !is_kubelets(one)).collect();
             let first = ended.iter().min_by_key(|one| one.expires)?;
             let text = format!("{} ended ({}): whoever is shown it hangs up", listed(&ended), day(first.expires));
             let then = ", then end the containers of its static pods with crictl: they start again with the new ones";
@@ -53,7 +54,9 @@ pub(super) fn that_end_soon(certificates: &Certificates, renewed: &[HostName]) -
         let told = |ending: Vec<&Certificate>| {
             let first = ending.iter().min_by_key(|one| one.expires)?;
             let days = left(first, *at).as_hours() / 24;
-            let text = format!("{} ends in {days} days ({})", listed(&ending), day(first.expires));
+            let has_ended = left(first, *at) <= SignedDuration::ZERO;
+            let ends = if has_ended { "ended".to_owned() } else { format!("ends in {days} days") };
+            let text = format!("{} {ends} ({})", listed(&ending), day(first.expires));
             Some(match renewed.contains(host) && !is_authority(first) {
                 true => finding(host, Severity::Info, "UPG011", format!("{text} and is renewed in its turn")),
                 false => finding(host, Severity::Warns, "UPG011", text).hint(by_hand(
@@ -71,10 +74,10 @@ fn finding(host: &HostName, severity: Severity, code: &str, text: String) -> Fin
     Finding::new(severity, code, Subject::Host(host.clone()), text)
 }
 
-/// Those that still hold, and end before the next upgrade is due.
+/// Those that still hold, and end before the next upgrade is due; a kubelet's, whether it holds or not.
 fn near(certificates: &[Certificate], now: Timestamp) -> Vec<&Certificate> {
-    let is_near = |one: &&Certificate| left(one, now) > SignedDuration::ZERO && left(one, now) < NEXT_UPGRADE;
-    certificates.iter().filter(is_near).collect()
+    let holds = |one: &Certificate| left(one, now) > SignedDuration::ZERO || is_kubelets(one);
+    certificates.iter().filter(|one| holds(one) && left(one, now) < NEXT_UPGRADE).collect()
 }
 
 fn left(certificate: &Certificate, now: Timestamp) -> SignedDuration {
@@ -85,8 +88,17 @@ fn is_authority(certificate: &Certificate) -> bool {
     certificate.path.ends_with("ca.crt")
 }
 
-/// How they are renewed by hand: by kubeadm, which knows our layout, all but an authority.
+/// What a kubelet serves logs and shells with. API servers do not look at its dates (kubeadm gives them no
+/// `--kubelet-certificate-authority`), so that one which has ended stands in nobody's way; others that ask kubelets may look.
+fn is_kubelets(certificate: &Certificate) -> bool {
+    certificate.path.ends_with("/kubelet.crt")
+}
+
+/// How they are renewed by hand: by kubeadm, which knows our layout, all but an authority and a kubelet's.
 fn by_hand(certificates: &[&Certificate], then: &str) -> String {
+    if certificates.iter().all(|one| is_kubelets(one)) {
+        return "an upgrade in which the node has its turn renews it".to_owned();
+    }
     if certificates.iter().any(|one| is_authority(one)) {
         return "an authority is replaced by hand, with everything that it signed: \
                 https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/"
@@ -166,6 +178,22 @@ mod tests {
         let findings = told(that_end_soon(&both, &["cp1".into()]));
         assert!(findings[0].0.starts_with("UPG011 warns /p/etcd/ca.crt") && findings[0].1.contains("manual-rotation"));
         assert!(findings[1].0.starts_with("UPG011 info /p/etcd/server.crt"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_kubelets_own_stands_in_nobodys_way_and_is_renewed() {
+        for (days, ends) in [(-3, "ended (1972-09-24)"), (12, "ends in 12 days (1972-10-09)")] {
+            let kubelets = of_cp1(&[("/var/lib/kubelet/pki/kubelet.crt", days), ("/p/ca.crt", 3000)]);
+            assert_eq!(told(that_ended(&kubelets)), []);
+            assert_eq!(renewed(&kubelets, &["cp1".into()]), ["cp1".into()]);
+            let [(info, _)] = &told(that_end_soon(&kubelets, &["cp1".into()]))[..] else { panic!("one finding") };
+            assert_eq!(
+                info,
+                &format!("UPG011 info /var/lib/kubelet/pki/kubelet.crt {ends} and is renewed in its turn")
+            );
+            let [(_, hint)] = &told(that_end_soon(&kubelets, &[]))[..] else { panic!("one finding") };
+            assert!(hint.starts_with("an upgrade in which the node has its turn"), "{hint}");
+        }
     }
 
     #[test]
