@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::finding::Finding;
 use crate::ids::{OperationId, StepId};
 use crate::journal::Event;
 
@@ -43,6 +44,11 @@ pub enum News {
         step: StepId,
         /// Such as `kube-apiserver: waiting for /readyz`.
         text: String,
+    },
+    /// What the plan's reader is to know, where events are read in its place: told before the first step.
+    Found {
+        /// Of the plan; nothing in it blocks.
+        finding: Finding,
     },
     /// Something beside the steps: a lost connection tried again, a mirror not written.
     Note {

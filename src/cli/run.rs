@@ -192,6 +192,9 @@ async fn drive(
         let run = Run::new(plan, journal, hands, reporter.as_ref(), world.clock.as_ref());
         if !std::mem::replace(&mut begun, true) {
             run.take_up(&world.operator(), lock.fence)?;
+            if world.json {
+                plan.findings.iter().for_each(|finding| run.tell(News::Found { finding: finding.clone() }));
+            }
         }
         let outcome = stretch(world, session, &run, &held, &mut notices).await;
         reporter.close();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kubewright_core::drain::{Consent, Ledger, Name, News, Permission, Policy, View, World, decide};
 use kubewright_core::ids::HostName;
@@ -14,6 +14,13 @@ use crate::ports::{Fault, KubeApi, KubeError};
 
 /// How long the API may take to tell everything about one node.
 pub const LOOK: Duration = Duration::from_secs(30);
+
+/// Nodes that are asked about at once: far below what the API server's fairness grants one user, and each a list of some
+/// dozens of pods.
+const NODES_AT_ONCE: usize = 16;
+
+/// Lists for one node at once: a node rarely has pods of more budgets without room.
+const VIEWS_AT_ONCE: usize = 4;
 
 /// What was seen of nodes.
 #[derive(Debug)]
@@ -34,13 +41,9 @@ pub async fn gather_nodes(
     needed: Vec<Permission>,
     now: Timestamp,
 ) -> Result<Seen, KubeError> {
+    let names: BTreeSet<HostName> = names.into_iter().collect();
     let may = try_join_all(needed.iter().map(|permission| api.may(*permission)));
-    let looks = names.into_iter().map(|name| async move {
-        let seen = look(api, &name, now, LOOK).await?;
-        Ok((name, seen))
-    });
-    let (allowed, nodes) = tokio::try_join!(may, try_join_all(looks))?;
-    let mut nodes: BTreeMap<HostName, World> = nodes.into_iter().collect();
+    let (allowed, mut nodes) = tokio::try_join!(may, look_at_all(api, &names, now, LOOK))?;
     survey(api, nodes.values_mut()).await;
     let denied = needed.into_iter().zip(allowed).filter(|(_, allowed)| !allowed).map(|(one, _)| one).collect();
     Ok(Seen { nodes, denied })
@@ -51,47 +54,85 @@ pub async fn gather_nodes(
 /// # Errors
 /// [`KubeError`] where the API cannot tell within the time.
 pub async fn look(api: &dyn KubeApi, node: &HostName, now: Timestamp, within: Duration) -> Result<World, KubeError> {
-    let mut world = World::new(node.as_str(), now);
-    let mut views = world.views();
+    let mut seen = look_at_all(api, &BTreeSet::from([node.clone()]), now, within).await?;
+    Ok(seen.remove(node).unwrap_or_else(|| World::new(node.as_str(), now)))
+}
+
+/// The same of several: what is the same for all of them is listed once, kept once, and a thousand nodes are asked about a few at a time.
+///
+/// # Errors
+/// As [`look`].
+pub async fn look_at_all(
+    api: &dyn KubeApi,
+    names: &BTreeSet<HostName>,
+    now: Timestamp,
+    within: Duration,
+) -> Result<BTreeMap<HostName, World>, KubeError> {
     let reading = async {
-        let mut seen = BTreeSet::new();
-        while views != seen {
-            for view in views.difference(&seen.clone()) {
-                let mut stream = api.follow(view);
-                loop {
-                    match stream.next().await {
-                        Some(Ok(news)) => {
-                            let whole = matches!(news, News::All(_));
-                            world.take(view, news);
-                            if whole {
-                                break;
-                            }
-                        }
-                        Some(Err(error)) if is_final(&error) => return Err(error),
-                        Some(Err(error)) => tracing::debug!(%error, "asking again"),
-                        None => return Err(KubeError::new(Fault::Server, "look at the node", "a watch ended")),
-                    }
-                }
-                seen.insert(view.clone());
+        let mut shared = World::new("", now);
+        let alone = async {
+            match api.served_alone(names).await {
+                // It is only for a warning; whoever may not list Services drains all the same.
+                Err(error) if error.fault == Fault::Forbidden => Ok(BTreeMap::new()),
+                answered => answered,
             }
-            // As if everything was agreed to: whatever budget is in the way shall be looked at.
-            let open = Policy { consents: Consent::ALL.into(), ..Policy::default() };
-            let decision = decide(&world, &open, &Ledger::default());
-            views.extend(peers(&world, decision.blocked_budgets()));
-        }
-        world.served_alone = match api.served_alone(node).await {
-            Ok(services) => services,
-            // It is only for a warning; whoever may not list Services drains all the same.
-            Err(error) if error.fault == Fault::Forbidden => BTreeSet::new(),
-            Err(error) => return Err(error),
         };
-        Ok(())
+        let (listed, mut alone) = tokio::try_join!(list_all(api, World::SHARED.into()), alone)?;
+        listed.into_iter().for_each(|(view, news)| shared.take(&view, news));
+        let looks = names.iter().map(|name| {
+            let mut world = shared.about(name.as_str());
+            world.served_alone = alone.remove(name).unwrap_or_default();
+            async move { Ok((name.clone(), pods_of(api, world).await?)) }
+        });
+        stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(NODES_AT_ONCE).try_collect().await
     };
     match tokio::time::timeout(within, reading).await {
-        Ok(outcome) => outcome.map(|()| world),
+        Ok(outcome) => outcome,
         Err(_) => {
             let said = format!("not everything was listed within {} s", within.as_secs());
-            Err(KubeError::new(Fault::Deadline, format!("look at the pods of {node}"), said))
+            let whose = names.iter().map(HostName::as_str).take(3).collect::<Vec<_>>().join(", ");
+            let more = if names.len() > 3 { format!(" and {} more nodes", names.len() - 3) } else { String::new() };
+            Err(KubeError::new(Fault::Deadline, format!("look at the pods of {whose}{more}"), said))
+        }
+    }
+}
+
+/// Adds to what is the same for all nodes the pods of this one, and those of budgets without room.
+async fn pods_of(api: &dyn KubeApi, mut world: World) -> Result<World, KubeError> {
+    let mut seen = BTreeSet::from(World::SHARED);
+    let mut views = world.views();
+    while views != seen {
+        let news = list_all(api, views.difference(&seen).cloned().collect()).await?;
+        for (view, news) in news {
+            world.take(&view, news);
+            seen.insert(view);
+        }
+        // As if everything was agreed to: whatever budget is in the way shall be looked at.
+        let open = Policy { consents: Consent::ALL.into(), ..Policy::default() };
+        let decision = decide(&world, &open, &Ledger::default());
+        views.extend(peers(&world, decision.blocked_budgets()));
+    }
+    Ok(world)
+}
+
+/// Everything in these views, a few of them at a time.
+async fn list_all(api: &dyn KubeApi, views: Vec<View>) -> Result<Vec<(View, News)>, KubeError> {
+    let lists = views.into_iter().map(|view| async move {
+        let news = list(api, &view).await?;
+        Ok((view, news))
+    });
+    stream::iter(lists).buffer_unordered(VIEWS_AT_ONCE).try_collect().await
+}
+
+async fn list(api: &dyn KubeApi, view: &View) -> Result<News, KubeError> {
+    let mut stream = api.follow(view);
+    loop {
+        match stream.next().await {
+            Some(Ok(news @ News::All(_))) => return Ok(news),
+            Some(Ok(_)) => {}
+            Some(Err(error)) if is_final(&error) => return Err(error),
+            Some(Err(error)) => tracing::debug!(%error, "asking again"),
+            None => return Err(KubeError::new(Fault::Server, "look at the node", "a watch ended")),
         }
     }
 }

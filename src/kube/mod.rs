@@ -183,8 +183,8 @@ impl Workloads for ClusterApi {
         cordon::cordon(self, node, operation).await
     }
 
-    async fn served_alone(&self, node: &HostName) -> Result<BTreeSet<Name>, KubeError> {
-        service::served_alone(self, node).await
+    async fn served_alone(&self, nodes: &BTreeSet<HostName>) -> Result<BTreeMap<HostName, BTreeSet<Name>>, KubeError> {
+        service::served_alone(self, nodes).await
     }
 
     async fn occupancy(&self, kept_apart: &BTreeSet<Apart>) -> Result<Occupancy, KubeError> {

@@ -1,5 +1,5 @@
-//! Services that keep traffic from outside on the node where it arrives (`externalTrafficPolicy: Local`): which of them a
-//! node serves alone.
+//! Services that keep traffic from outside on the node where it arrives (`externalTrafficPolicy: Local`): which of them nodes
+//! serve alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,19 +16,36 @@ use crate::ports::KubeError;
 /// Names the Service of a slice.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// Such Services whose serving endpoints are all on that node.
-pub(super) async fn served_alone(api: &ClusterApi, node: &HostName) -> Result<BTreeSet<Name>, KubeError> {
+/// Such Services whose serving endpoints are all on one of these nodes, by node; two lists, however many nodes there are.
+pub(super) async fn served_alone(
+    api: &ClusterApi,
+    nodes: &BTreeSet<HostName>,
+) -> Result<BTreeMap<HostName, BTreeSet<Name>>, KubeError> {
     let services = Call::get("list Services", "/api/v1/services");
     let services: ObjectList<Service> = api.call(&services).await?.json(&services.doing)?;
     let local: BTreeSet<Name> = services.items.iter().filter(|service| is_local(service)).map(name).collect();
     if local.is_empty() {
-        return Ok(local);
+        return Ok(BTreeMap::new());
     }
     let slices = Call::get("list EndpointSlices", "/apis/discovery.k8s.io/v1/endpointslices");
     let slices: ObjectList<EndpointSlice> = api.call(&slices).await?.json(&slices.doing)?;
-    let places = places(&slices.items);
-    let only = BTreeSet::from([node.to_string()]);
-    Ok(local.into_iter().filter(|name| places.get(name) == Some(&only)).collect())
+    Ok(alone(local, &places(&slices.items), nodes))
+}
+
+/// Of these Services those with a single place, among these nodes.
+fn alone(
+    services: BTreeSet<Name>,
+    places: &BTreeMap<Name, BTreeSet<String>>,
+    nodes: &BTreeSet<HostName>,
+) -> BTreeMap<HostName, BTreeSet<Name>> {
+    let mut alone: BTreeMap<HostName, BTreeSet<Name>> = BTreeMap::new();
+    for service in services {
+        let Some(places) = places.get(&service).filter(|places| places.len() == 1) else { continue };
+        if let Some(node) = nodes.iter().find(|node| places.contains(node.as_str())) {
+            alone.entry(node.clone()).or_default().insert(service);
+        }
+    }
+    alone
 }
 
 fn name(service: &Service) -> Name {
@@ -76,8 +93,16 @@ mod tests {
             ],
         }))
         .unwrap();
-        let places = places(&[slice]);
-        assert_eq!(places[&Name::new("shop", "front")], BTreeSet::from(["w1".to_owned(), "w3".to_owned()]));
+        let front = Name::new("shop", "front");
+        let mut places = places(&[slice]);
+        assert_eq!(places[&front], BTreeSet::from(["w1".to_owned(), "w3".to_owned()]));
+        let nodes = BTreeSet::from(["w1".into(), "w2".into()]);
+        let alone = |places: &_| alone(BTreeSet::from([front.clone(), Name::new("shop", "none")]), places, &nodes);
+        assert!(alone(&places).is_empty(), "two serve it");
+        places.insert(front.clone(), BTreeSet::from(["w1".to_owned()]));
+        assert_eq!(alone(&places), BTreeMap::from([("w1".into(), BTreeSet::from([front.clone()]))]));
+        places.insert(front.clone(), BTreeSet::from(["w3".to_owned()]));
+        assert!(alone(&places).is_empty(), "nobody asked about w3");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What emptying a node asks of a cluster's API, in the plain data of [`kubewright_core::drain`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -31,11 +31,11 @@ pub trait Workloads: Send + Sync {
     /// [`KubeError`]; [`super::Fault::NotFound`] where there is no such node.
     async fn cordon(&self, node: &HostName, operation: &OperationId) -> Result<Cordoned, KubeError>;
 
-    /// Services with `externalTrafficPolicy: Local` whose serving endpoints are all on that node.
+    /// Services with `externalTrafficPolicy: Local` whose serving endpoints are all on one of these nodes, by node.
     ///
     /// # Errors
     /// [`KubeError`].
-    async fn served_alone(&self, node: &HostName) -> Result<BTreeSet<Name>, KubeError>;
+    async fn served_alone(&self, nodes: &BTreeSet<HostName>) -> Result<BTreeMap<HostName, BTreeSet<Name>>, KubeError>;
 
     /// What the pods of all nodes ask for; those that others must keep apart from, or that keep apart themselves, one by
     /// one.

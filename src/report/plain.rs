@@ -65,6 +65,8 @@ impl Inner {
         match &progress.news {
             News::Recorded { record } => self.recorded(record, at),
             News::Doing { step, text } => self.doing(step, &clean(text), at),
+            // The plan was shown, with them.
+            News::Found { .. } => {}
             News::Note { text } => self.line(at, &format!("note: {}", clean(text))),
             News::Stopping { steps } => {
                 let names: Vec<&str> = steps.iter().map(StepId::as_str).collect();

@@ -147,6 +147,7 @@ fn the_page_about_output_shows_events_that_exist() {
         "accepted",
         "doing",
         "finished",
+        "found",
         "guardFailed",
         "note",
         "paused",

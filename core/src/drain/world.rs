@@ -233,12 +233,12 @@ pub struct World {
     pub node: String,
     /// When it was looked at.
     pub now: Timestamp,
-    /// All nodes.
-    pub nodes: BTreeMap<String, Node>,
+    /// All nodes; one copy for all who look at the same cluster.
+    pub nodes: Arc<BTreeMap<String, Node>>,
     /// Pods bound to the node to empty.
     pub pods: BTreeMap<Name, Pod>,
-    /// All budgets.
-    pub budgets: BTreeMap<Name, Budget>,
+    /// All budgets, as the nodes.
+    pub budgets: Arc<BTreeMap<Name, Budget>>,
     /// For budgets that were looked at closely: every pod they count.
     pub peers: BTreeMap<Name, BTreeMap<Name, Pod>>,
     /// Services with `externalTrafficPolicy: Local` whose serving endpoints are all on the node, when it was looked at.
@@ -255,9 +255,9 @@ impl World {
         Self {
             node: node.into(),
             now,
-            nodes: BTreeMap::new(),
+            nodes: Arc::default(),
             pods: BTreeMap::new(),
-            budgets: BTreeMap::new(),
+            budgets: Arc::default(),
             peers: BTreeMap::new(),
             served_alone: BTreeSet::new(),
             occupancy: None,
@@ -265,9 +265,24 @@ impl World {
         }
     }
 
+    /// The same cluster with another node to empty, of whose own pods nothing is seen yet.
+    pub fn about(&self, node: impl Into<String>) -> Self {
+        let shared = |view: &&View| Self::SHARED.contains(view);
+        Self {
+            nodes: Arc::clone(&self.nodes),
+            budgets: Arc::clone(&self.budgets),
+            occupancy: self.occupancy.clone(),
+            listed: self.listed.iter().filter(shared).cloned().collect(),
+            ..Self::new(node, self.now)
+        }
+    }
+
+    /// The views that are the same whichever node is to be emptied.
+    pub const SHARED: [View; 2] = [View::Nodes, View::Budgets];
+
     /// The views without which nothing can be decided.
     pub fn views(&self) -> BTreeSet<View> {
-        BTreeSet::from([View::Nodes, View::Budgets, View::PodsOn { node: self.node.clone() }])
+        Self::SHARED.into_iter().chain([View::PodsOn { node: self.node.clone() }]).collect()
     }
 
     /// Whether all of these were listed.
@@ -289,17 +304,17 @@ impl World {
     pub fn take(&mut self, view: &View, news: News) {
         match news {
             News::Changed(object) => self.put(view, object),
-            News::Gone(Object::Node(name, _)) => drop(self.nodes.remove(&name)),
+            News::Gone(Object::Node(name, _)) => drop(Arc::make_mut(&mut self.nodes).remove(&name)),
             News::Gone(Object::Budget(name, _)) => {
-                self.budgets.remove(&name);
+                Arc::make_mut(&mut self.budgets).remove(&name);
                 self.peers.remove(&name);
             }
             News::Gone(Object::Pod(name, _)) => drop(self.shelf(view).and_then(|shelf| shelf.remove(&name))),
             News::All(objects) => {
                 self.listed.insert(view.clone());
                 match view {
-                    View::Nodes => self.nodes.clear(),
-                    View::Budgets => self.budgets.clear(),
+                    View::Nodes => self.nodes = Arc::default(),
+                    View::Budgets => self.budgets = Arc::default(),
                     View::PodsOn { .. } | View::Peers { .. } => {
                         if let Some(shelf) = self.shelf(view) {
                             shelf.clear();
@@ -313,8 +328,8 @@ impl World {
 
     fn put(&mut self, view: &View, object: Object) {
         match object {
-            Object::Node(name, node) => drop(self.nodes.insert(name, node)),
-            Object::Budget(name, budget) => drop(self.budgets.insert(name, *budget)),
+            Object::Node(name, node) => drop(Arc::make_mut(&mut self.nodes).insert(name, node)),
+            Object::Budget(name, budget) => drop(Arc::make_mut(&mut self.budgets).insert(name, *budget)),
             Object::Pod(name, pod) => {
                 if let Some(shelf) = self.shelf(view) {
                     shelf.insert(name, *pod);
@@ -334,7 +349,10 @@ impl World {
 
     /// The budgets that count a pod.
     pub fn budgets_of<'a>(&'a self, name: &'a Name, pod: &'a Pod) -> impl Iterator<Item = (&'a Name, &'a Budget)> {
-        self.budgets.iter().filter(move |(key, budget)| key.namespace == name.namespace && budget.counts(pod))
+        // Names are sorted by namespace first.
+        let of_namespace = self.budgets.range(Name::new(name.namespace.clone(), "")..);
+        let of_namespace = of_namespace.take_while(|(key, _)| key.namespace == name.namespace);
+        of_namespace.filter(|(_, budget)| budget.counts(pod))
     }
 }
 

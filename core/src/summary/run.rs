@@ -154,7 +154,7 @@ impl Run {
                 };
                 self.doing.insert(step.clone(), Doing { text: text.clone(), since });
             }
-            News::Note { .. } => {}
+            News::Note { .. } | News::Found { .. } => {}
             News::Stopping { .. } => self.stopping = true,
         }
         self.last = Some(progress.at);

@@ -1,6 +1,7 @@
 //! Nodes are worked on one after another, and nothing is cut off, out-voted or begun too early.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kubewright_core::drain::{Budget, Name, Node, Owner, Phase, Pod, Readiness, Selector, Wanted, World as Observed};
@@ -33,7 +34,7 @@ fn everything() -> Work {
 fn observed(name: &str) -> Observed {
     let mut world = Observed::new(name, Timestamp::UNIX_EPOCH);
     let node = Node { schedulable: true, ..Node::default() };
-    world.nodes = BTreeMap::from([(name.to_owned(), node.clone()), ("elsewhere".to_owned(), node)]);
+    world.nodes = Arc::new(BTreeMap::from([(name.to_owned(), node.clone()), ("elsewhere".to_owned(), node)]));
     let owner = Owner { kind: "ReplicaSet".into(), name: "cart".into(), uid: "o".into() };
     let pod = Pod {
         uid: "u".into(),
@@ -222,7 +223,7 @@ fn a_host_that_is_silent_or_another_machine_is_left_alone() {
 fn a_name_that_is_no_node_blocks() {
     let spec = spec(1, 1);
     let mut nodes = seen(&["w1"]);
-    nodes.get_mut(&HostName::new("w1")).unwrap().nodes.clear();
+    nodes.get_mut(&HostName::new("w1")).unwrap().nodes = Arc::default();
     assert_eq!(codes(&asked(&spec, &standing(&spec, |_| true), &nodes, &reboot(), &[])), ["DRAIN014"]);
 }
 
@@ -241,7 +242,7 @@ fn budgets_that_were_agreed_to_are_agreed_to_wherever_their_pods_go() {
         ..Budget::default()
     };
     let world = nodes.get_mut(&HostName::new("w1")).unwrap();
-    world.budgets.insert(Name::new("shop", "cart"), budget);
+    Arc::make_mut(&mut world.budgets).insert(Name::new("shop", "cart"), budget);
     let facts = standing(&spec, |_| true);
     // Nothing is cordoned before somebody has agreed.
     let plan = planned(asked(&spec, &facts, &nodes, &reboot(), &[]));

@@ -1,6 +1,7 @@
 //! A node leaves: in an order that loses nothing, or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kubewright_core::drain::{Node, World as Observed};
@@ -30,7 +31,7 @@ fn leaving(spec: &Spec, facts: &Facts, name: &str) -> Outcome {
 /// A node without pods.
 fn observed(name: &str) -> Observed {
     let mut world = Observed::new(name, Timestamp::UNIX_EPOCH);
-    world.nodes = BTreeMap::from([(name.to_owned(), Node { schedulable: true, ..Node::default() })]);
+    world.nodes = Arc::new(BTreeMap::from([(name.to_owned(), Node { schedulable: true, ..Node::default() })]));
     world
 }
 

@@ -1,6 +1,7 @@
 //! Conversations with the wizard, over the real planner and a cluster of one control plane and two workers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kubewright_core::drain::{Name, Node, Owner, Phase, Pod, Readiness, World as Observed};
@@ -70,7 +71,7 @@ async fn facts(ill: Option<(&str, &str)>) -> Facts {
 fn observed(name: &str, bare: bool) -> Observed {
     let mut world = Observed::new(name, Timestamp::UNIX_EPOCH);
     let node = Node { schedulable: true, ..Node::default() };
-    world.nodes = BTreeMap::from([(name.to_owned(), node.clone()), ("elsewhere".to_owned(), node)]);
+    world.nodes = Arc::new(BTreeMap::from([(name.to_owned(), node.clone()), ("elsewhere".to_owned(), node)]));
     let owner = Owner { kind: "ReplicaSet".into(), name: "cart".into(), uid: "o".into() };
     let pod = |owner| Pod {
         uid: "u".into(),

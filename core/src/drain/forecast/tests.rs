@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::drain::sample::{budget, noon, of_app, owned, selector, shop, world};
 use crate::drain::{Amounts, Apart, EmptyDir, Neighbour, Occupancy, Used};
@@ -46,7 +48,7 @@ fn a_cluster_without_room_is_said_so_and_needs_consent() {
     let asks = |uid: &str, cpu| Pod { requests: Amounts::of([("cpu", cpu)]), ..of_app("cart", uid) };
     let mut world = world(vec![("cart-1", asks("1", "1")), ("cart-2", asks("2", "1"))], Vec::new());
     for name in ["w2", "w3"] {
-        world.nodes.get_mut(name).unwrap().allocatable = Amounts::of([("cpu", "2")]);
+        Arc::make_mut(&mut world.nodes).get_mut(name).unwrap().allocatable = Amounts::of([("cpu", "2")]);
     }
     let codes = |world: &World| -> Vec<String> {
         forecast(world, &Policy::default(), &[]).findings.into_iter().map(|one| one.code).collect()
@@ -65,7 +67,7 @@ fn a_cluster_without_room_is_said_so_and_needs_consent() {
         found[0].text,
         "no room elsewhere for 1 of 2 pods: shop/cart-2; on the nodes that would take them too little cpu is left"
     );
-    world.nodes.get_mut("w3").unwrap().allocatable = Amounts::default();
+    Arc::make_mut(&mut world.nodes).get_mut("w3").unwrap().allocatable = Amounts::default();
     assert_eq!(codes(&world), ["DRAIN017"], "a node that has not told what it has is not judged");
 }
 
@@ -75,7 +77,7 @@ fn room_that_pods_of_lower_priority_take_is_room_and_what_could_not_be_asked_is_
     let mut world = world(vec![("cart-1", pod)], Vec::new());
     let mut occupancy = Occupancy::default();
     for name in ["w2", "w3"] {
-        world.nodes.get_mut(name).unwrap().allocatable = Amounts::of([("cpu", "1")]);
+        Arc::make_mut(&mut world.nodes).get_mut(name).unwrap().allocatable = Amounts::of([("cpu", "1")]);
         occupancy.used.insert(name.into(), Used::by(-1, Amounts::of([("cpu", "1")])));
     }
     let found = |world: &World| -> (String, Severity, String) {
@@ -106,7 +108,11 @@ fn replicas_that_are_spread_over_all_nodes_need_no_consent_and_others_that_keep_
         let mut world = world(vec![("cart-1", pod)], Vec::new());
         let mut occupancy = Occupancy::default();
         for name in ["w2", "w3"] {
-            world.nodes.get_mut(name).unwrap().labels.insert("kubernetes.io/hostname".into(), name.into());
+            Arc::make_mut(&mut world.nodes)
+                .get_mut(name)
+                .unwrap()
+                .labels
+                .insert("kubernetes.io/hostname".into(), name.into());
             let labels = [("app".to_owned(), app.to_owned())].into();
             let one = Neighbour { namespace: "shop".into(), node: name.into(), labels, apart: Vec::new(), priority: 0 };
             occupancy.neighbours.push(one);

@@ -160,8 +160,8 @@ impl Workloads for Cluster {
         })
     }
 
-    async fn served_alone(&self, _: &HostName) -> Result<BTreeSet<Name>, KubeError> {
-        Ok(BTreeSet::new())
+    async fn served_alone(&self, _: &BTreeSet<HostName>) -> Result<BTreeMap<HostName, BTreeSet<Name>>, KubeError> {
+        Ok(BTreeMap::new())
     }
 
     async fn occupancy(&self, _: &BTreeSet<Apart>) -> Result<Occupancy, KubeError> {
