@@ -76,6 +76,10 @@ pub const RESTART_ETCD: &str =
 pub const SET_ETCD_ASIDE: &str =
     debian!("say.sh", "service.sh", "health.sh", "wait.sh", "static-pods.sh", "etcd.sh", "set-etcd-aside.sh");
 
+/// A part of all of etcd going back to a snapshot, or of taking that back.
+pub const RESTORE: &str =
+    debian!("say.sh", "service.sh", "health.sh", "wait.sh", "static-pods.sh", "etcd.sh", "restore.sh");
+
 /// Starts a worker and waits until it reaches the API.
 pub const START_WORKER: &str = debian!("say.sh", "service.sh", "health.sh", "wait.sh", "serve.sh", "start-worker.sh");
 

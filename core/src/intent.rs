@@ -1,7 +1,7 @@
 //! What the user asked for now, once arguments are understood.
 
 use crate::etcd::schedule::Schedule;
-use crate::ids::HostName;
+use crate::ids::{HostName, OperationId};
 use crate::version::Version;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,32 @@ pub enum Intent {
     ScheduleCopies {
         /// When, and what becomes of them; none where they are to stop.
         schedule: Option<Schedule>,
+    },
+    /// Have all of etcd go back to a snapshot, take that back, or make it final.
+    RestoreEtcd {
+        /// Which of these.
+        work: RestoreWork,
+    },
+}
+
+/// What becomes of a restore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum RestoreWork {
+    /// It is made.
+    Make {
+        /// The snapshot, as it was named.
+        snapshot: String,
+    },
+    /// It is taken back.
+    Undo {
+        /// The operation that made it.
+        of: OperationId,
+    },
+    /// What was kept for taking it back is deleted.
+    Finalize {
+        /// The operation that made it.
+        of: OperationId,
     },
 }
 
@@ -137,6 +163,7 @@ impl Intent {
             },
             Self::Bootstrap | Self::Converge | Self::Reset { .. } | Self::Upgrade { .. } => None,
             Self::MaintainEtcd { .. } | Self::ChangeEtcd { .. } | Self::ScheduleCopies { .. } => None,
+            Self::RestoreEtcd { .. } => None,
             Self::RemoveNode { node } | Self::Cordon { node } | Self::Uncordon { node } | Self::Drain { node } => {
                 Some(node)
             }

@@ -2,18 +2,21 @@
 //! effect, in any order a plan allows, with crashes anywhere.
 
 mod effect;
+mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::Running;
 use crate::guard::{Guard, MemberChange};
-use crate::ids::HostName;
+use crate::ids::{HostName, OperationId};
 use crate::intent::Intent;
-use crate::plan::{ObjectGroup, Plan, Step, StepKind, Target};
+use crate::plan::{ObjectGroup, Plan, RestorePart, Step, StepKind, Target};
 use crate::quorum;
 use crate::skew;
 use crate::spec::{Role, Spec};
 use crate::version::Version;
+
+pub use restore::Restore;
 
 /// Something a plan must never make happen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +85,12 @@ pub struct World {
     pub defragmented: BTreeSet<HostName>,
     /// Members whose etcd was restarted.
     pub restarted: BTreeSet<HostName>,
+    /// What a restore has brought, by machine.
+    pub restores: BTreeMap<HostName, Restore>,
+    /// All kubelets have spoken to the API servers that run.
+    fresh: bool,
+    /// The restore that is under way: nothing is decided meanwhile, and data is exchanged.
+    restoring: Option<OperationId>,
     /// A majority of the members once ran: from here on losing it is a violation.
     formed: bool,
     /// The plan is to take the whole cluster apart, so that there is nothing to lose.
@@ -109,6 +118,9 @@ impl World {
             leader: None,
             defragmented: BTreeSet::new(),
             restarted: BTreeSet::new(),
+            restores: BTreeMap::new(),
+            fresh: true,
+            restoring: None,
             formed: false,
             dissolving: false,
             outage_agreed: false,
@@ -151,6 +163,7 @@ impl World {
     pub fn under(mut self, plan: &Plan) -> Self {
         let taken = |voter: &HostName| matches!(&plan.intent, Intent::Reset { hosts } if hosts.contains(voter));
         self.dissolving = matches!(plan.intent, Intent::Reset { .. }) && self.voters.iter().all(taken);
+        self.restoring = matches!(plan.intent, Intent::RestoreEtcd { .. }).then(|| plan.operation.clone());
         let agreed =
             |guard: &Guard| matches!(guard, Guard::EtcdBears { change: MemberChange::Stop { outage: true, .. } });
         self.outage_agreed = plan.steps.iter().flat_map(|step| &step.guards).any(agreed);
@@ -171,6 +184,7 @@ impl World {
     pub fn is_reached(&self, step: &Step) -> bool {
         match &step.kind {
             StepKind::StartControlPlane | StepKind::StartWorker => self.api_answers(),
+            StepKind::Restore(RestorePart::StartEtcd) => self.api_answers(),
             _ => true,
         }
     }
@@ -224,6 +238,8 @@ impl World {
                 StepKind::ResetHost { .. } => !self.is_member(name),
                 // It does not start again before it has left the list: [`World::place`] sees to that.
                 StepKind::SetEtcdAside { .. } => step.target == Target::Host(name.clone()),
+                // It is renamed, and there is a way back.
+                StepKind::Restore(RestorePart::Exchange { .. }) => step.target == Target::Host(name.clone()),
                 _ => false,
             };
             if machine.etcd_data.is_some()
@@ -237,7 +253,7 @@ impl World {
         if let Some(why) = self.skew().into_iter().next() {
             return Err(why);
         }
-        let agreed = self.dissolving || (self.outage_agreed && self.voters.len() == 1);
+        let agreed = self.dissolving || self.restoring.is_some() || (self.outage_agreed && self.voters.len() == 1);
         if self.formed && !self.api_answers() && !agreed {
             return Err("quorum was lost".into());
         }

@@ -19,7 +19,7 @@ use super::keys::Keys;
 use super::mirror::MirrorSender;
 use super::{
     Effects, Failure, Telling, Verdict, drain, files, keys, maintain, members, objects, prepare, reboot, reset,
-    schedule, settle, start, swap, upkeep,
+    restore, schedule, settle, start, swap, upkeep,
 };
 use crate::etcd::EtcdCluster;
 use crate::facts::{Questions, gather};
@@ -327,6 +327,7 @@ impl Effects for Hands {
             StepKind::Reboot => reboot::perform(self, step, telling).await,
             StepKind::ProveReturned => maintain::prove_returned(self, step, telling).await,
             StepKind::TakeBackCordon => drain::take_back(self, step, telling).await,
+            StepKind::Restore(part) => restore::perform(self, step, attempt, part, telling).await,
             StepKind::AwaitWorkloads => maintain::await_workloads(self, step, telling).await,
         }
     }

@@ -18,6 +18,7 @@ mod prepare;
 mod reboot;
 pub mod recover;
 pub mod reset;
+mod restore;
 pub mod schedule;
 pub mod session;
 mod settle;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kubewright_core::intent::{Intent, MemberWork};
+use kubewright_core::intent::{Intent, MemberWork, RestoreWork};
 use kubewright_core::summary::{PhaseTime, Run, count, outcome};
 
 use super::quantity::{took, whole};
@@ -64,6 +64,11 @@ pub fn done(run: &Run, around: &Around<'_>, paint: Paint) -> String {
             &["take it out of the spec, or the next apply brings it back", "kubewright status"]
         }
         Intent::MaintainEtcd { .. } => &["kubewright etcd status"],
+        Intent::RestoreEtcd { work: RestoreWork::Make { .. } } => &[
+            "kubewright etcd restore --undo      brings back what etcd held before",
+            "kubewright etcd restore --finalize  deletes it for good",
+        ],
+        Intent::RestoreEtcd { .. } => &["kubewright etcd status"],
         Intent::ScheduleCopies { .. } => &["kubewright etcd schedule", "kubewright etcd copies"],
         Intent::ChangeEtcd { .. } => match &member_back {
             Some(add) => &["kubewright etcd status", add],

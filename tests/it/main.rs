@@ -14,6 +14,7 @@ mod host;
 mod kube_api;
 mod maintain;
 mod members;
+mod restore;
 mod s3;
 mod setting;
 mod static_pods;

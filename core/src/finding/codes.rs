@@ -17,7 +17,7 @@ use self::etcd::ETCD;
 use self::hosts::ARTEFACTS;
 use self::save::SAVE;
 use self::snapshot::SNAPSHOT;
-use self::work::{CHANGE, WORK};
+use self::work::{CHANGE, RESTORE, WORK};
 
 pub use self::hosts::PREFLIGHT;
 pub use self::spec::{LOCK, SPEC};
@@ -48,8 +48,10 @@ pub struct Area {
 }
 
 /// All areas, in the order of the reference.
-pub const AREAS: &[Area] =
-    &[SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, UPGRADE, PLAN, DRAIN, ETCD, WORK, CHANGE, SAVE, SNAPSHOT];
+pub const AREAS: &[Area] = &[
+    SPEC, LOCK, PREFLIGHT, ARTEFACTS, RESET, LEAVE, MAINT, UPGRADE, PLAN, DRAIN, ETCD, WORK, CHANGE, RESTORE, SAVE,
+    SNAPSHOT,
+];
 
 const fn code(code: &'static str, severity: Severity, meaning: &'static str) -> Code {
     Code { code, severity, meaning }

@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::restore::RestorePart;
 use crate::drain::Policy;
 use crate::etcd::schedule::Schedule;
 use crate::facts::etcd::MemberId;
@@ -203,6 +204,8 @@ pub enum StepKind {
     TakeBackCordon,
     /// Wait until the controllers that were whole before have all the pods they want again.
     AwaitWorkloads,
+    /// A part of all of etcd going back to a snapshot, or of taking that back.
+    Restore(RestorePart),
 }
 
 /// A deadline for steps that have ends of their own: what a drain waits for may be as slow as its users' pods are.
@@ -496,6 +499,7 @@ impl StepKind {
             Self::Reboot => "reboot",
             Self::ProveReturned => "returned",
             Self::AwaitWorkloads => "workloads",
+            Self::Restore(part) => part.verb(),
         }
     }
 
@@ -523,6 +527,7 @@ impl StepKind {
                 Phase::Maintain
             }
             Self::ProveReturned | Self::TakeBackCordon | Self::AwaitWorkloads => Phase::Prove,
+            Self::Restore(part) => part.phase(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod kind;
 mod lint;
 mod order;
+mod restore;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use kind::{
 };
 pub use lint::lint;
 pub use order::{Cycle, waves};
+pub use restore::{Exchange, RestorePart, Restored};
 pub use turns::{Turn, beside, turns};
 
 /// Format of `plan.json`. A reader refuses a higher one; nothing older exists.

@@ -12,6 +12,7 @@ pub mod members;
 mod preflight;
 mod remove;
 mod reset;
+pub mod restore;
 mod schedule;
 mod steps;
 mod story;

@@ -132,6 +132,10 @@ impl World {
                 self.cordoned.remove(&name);
                 self.drained.remove(&name);
             }
+            StepKind::Restore(part) => {
+                let of = self.restoring.clone().ok_or("no restore is under way")?;
+                self.restore(step, part, &of)?;
+            }
             StepKind::AwaitWorkloads => {
                 let name = self.node(step)?;
                 if self.cordoned.contains(&name) {
@@ -383,18 +387,18 @@ impl World {
         if self.drained.contains(name) { Ok(()) } else { Err("pods that run there would be cut off".into()) }
     }
 
-    fn need_api(&self) -> Result<(), String> {
+    pub(super) fn need_api(&self) -> Result<(), String> {
         if self.api_answers() { Ok(()) } else { Err("no API answers".into()) }
     }
 
-    fn host(&self, step: &Step) -> Result<HostName, String> {
+    pub(super) fn host(&self, step: &Step) -> Result<HostName, String> {
         match &step.target {
             Target::Host(host) if self.machines.contains_key(host) => Ok(host.clone()),
             other => Err(format!("{other} is no host of the spec")),
         }
     }
 
-    fn machine(&mut self, step: &Step) -> Result<&mut Machine, String> {
+    pub(super) fn machine(&mut self, step: &Step) -> Result<&mut Machine, String> {
         let name = self.host(step)?;
         self.machines.get_mut(&name).ok_or_else(|| "no such host".to_owned())
     }

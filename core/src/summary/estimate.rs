@@ -106,6 +106,7 @@ pub fn typical(kind: &StepKind) -> Duration {
         StepKind::RunScript { .. } => SCRIPT_SECONDS,
         StepKind::Reboot => REBOOT_SECONDS,
         StepKind::ProveReturned => RETURN_SECONDS,
+        StepKind::Restore(part) => f64::from(part.about_seconds()),
         StepKind::Drain { about_seconds, .. } => f64::from(*about_seconds).max(CORDON_SECONDS),
     })
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::estimate::{longest, typical};
 use crate::ids::{HostName, OperationId};
-use crate::intent::{EtcdWork, Intent, MemberWork};
-use crate::plan::{FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, Step, StepKind, Target, waves};
+use crate::intent::{EtcdWork, Intent, MemberWork, RestoreWork};
+use crate::plan::{
+    FileSet, KeySource, ObjectGroup, Phase, Plan, Preparation, RestorePart, Step, StepKind, Target, waves,
+};
 use crate::spec::{CniName, Role, Spec};
 
 /// A plan, condensed.
@@ -93,6 +95,11 @@ pub fn outcome(plan: &Plan) -> String {
             format!("a copy of etcd is taken every {}", schedule.every)
         }
         Intent::ScheduleCopies { schedule: None } => "no host takes copies of etcd by itself".to_owned(),
+        Intent::RestoreEtcd { work } => match work {
+            RestoreWork::Make { snapshot } => format!("etcd holds what {snapshot} holds, and all nodes follow it"),
+            RestoreWork::Undo { of } => format!("etcd holds what it held before the restore {of}"),
+            RestoreWork::Finalize { of } => format!("what was kept of the time before the restore {of} is gone"),
+        },
     }
 }
 
@@ -129,6 +136,11 @@ pub fn headline(plan: &Plan) -> String {
             format!("have hosts take a copy of etcd every {}, to {}", schedule.every, schedule.to)
         }
         Intent::ScheduleCopies { schedule: None } => "have hosts take no more copies of etcd".to_owned(),
+        Intent::RestoreEtcd { ref work } => match work {
+            RestoreWork::Make { snapshot } => format!("restore etcd from {snapshot}"),
+            RestoreWork::Undo { of } => format!("undo the restore {of}"),
+            RestoreWork::Finalize { of } => format!("delete what was kept of the time before the restore {of}"),
+        },
     }
 }
 
@@ -154,6 +166,9 @@ pub fn short(plan: &Plan) -> String {
         Intent::ChangeEtcd { ref change } => format!("member {}", change.words()),
         Intent::ScheduleCopies { schedule: Some(_) } => "schedule copies".to_owned(),
         Intent::ScheduleCopies { schedule: None } => "end the schedule of copies".to_owned(),
+        Intent::RestoreEtcd { work: RestoreWork::Make { .. } } => "restore etcd".to_owned(),
+        Intent::RestoreEtcd { work: RestoreWork::Undo { .. } } => "undo a restore".to_owned(),
+        Intent::RestoreEtcd { work: RestoreWork::Finalize { .. } } => "finalize a restore".to_owned(),
     }
 }
 
@@ -429,6 +444,9 @@ fn maintain(steps: &[&Step]) -> String {
     some(&mut parts, number(|kind| matches!(kind, StepKind::ScheduleCopies { .. })), "timer for copies");
     some(&mut parts, number(|kind| *kind == StepKind::UnscheduleCopies), "timer that goes");
     let on_hosts = [
+        on(number(|kind| matches!(kind, StepKind::Restore(RestorePart::Stop))), "control plane stopped"),
+        on(number(|kind| matches!(kind, StepKind::Restore(RestorePart::Exchange { .. }))), "etcd's data exchanged"),
+        on(number(|kind| matches!(kind, StepKind::Restore(RestorePart::Finalize { .. }))), "what was kept deleted"),
         on(number(|kind| matches!(kind, StepKind::UpdatePackages { .. })), "OS packages"),
         on(number(|kind| matches!(kind, StepKind::RunScript { .. })), "your script"),
         match number(|kind| *kind == StepKind::Reboot) {

@@ -9,6 +9,7 @@ mod maintain;
 mod members;
 mod remove;
 mod reset;
+mod restore;
 mod schedule;
 mod schema;
 mod setting;

@@ -107,3 +107,59 @@ pub const CHANGE: Area = Area {
         ),
     ],
 };
+
+/// Found by `kubewright etcd restore`.
+pub const RESTORE: Area = Area {
+    title: "Restoring etcd",
+    about: "Found by `kubewright etcd restore`, `--undo` and `--finalize` before anything is stopped.",
+    sources: &["core/src/planner/restore.rs"],
+    codes: &[
+        code(
+            "REST001",
+            Blocks,
+            "A control plane does not answer or is no finished part of the cluster. Its old etcd could vote on.",
+        ),
+        code("REST002", Blocks, "The snapshot is damaged, or cannot be shown to be whole."),
+        code("REST003", Blocks, "The snapshot was written by a newer etcd than the one that would serve it."),
+        code(
+            "REST004",
+            Blocks,
+            "The snapshot is of another cluster: its authorities or service-account keys are not those on the hosts.",
+        ),
+        code(
+            "REST005",
+            NeedsConsent,
+            "What was written since is lost. The finding tells the age and, where etcd can be read, what by kind.",
+        ),
+        code("REST006", Blocks, "The image of the host's etcd has no etcdutl of 3.5.10 or newer."),
+        code("REST007", Blocks, "The disk of etcd's data has too little room: 2.5 times the snapshot is wanted."),
+        code(
+            "REST008",
+            Blocks,
+            "/var/lib/etcd is a file system of its own, so its data cannot be exchanged by renaming.",
+        ),
+        code(
+            "REST009",
+            Blocks,
+            "A restore from before is neither undone nor final, or there is none to undo or make final.",
+        ),
+        code(
+            "REST010",
+            Warns,
+            "No manifest lies beside the snapshot: of which cluster it is, and when it was taken, nobody can tell.",
+        ),
+        code("REST011", Warns, "A worker does not answer: restart its kubelet and kube-proxy once it does."),
+        code(
+            "REST012",
+            Blocks,
+            "Undoing it would start a member without the data that it had voted with: there was none on its host before the restore.",
+        ),
+        code(
+            "REST013",
+            Blocks,
+            "Members of etcd live on other hosts than control planes; such a cluster is not restored by kubewright yet.",
+        ),
+        code("REST014", Blocks, "The snapshot is larger than what is brought to hosts in one piece."),
+        code("REST015", NeedsConsent, "What etcd held before the restore is deleted for good."),
+    ],
+};
