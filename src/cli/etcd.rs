@@ -9,6 +9,7 @@ mod logs;
 mod ls;
 mod maintain;
 mod member;
+mod restore;
 mod schedule;
 mod snapshot;
 mod status;
@@ -45,6 +46,7 @@ pub enum Etcd {
     MoveLeader(maintain::MoveLeader),
     Defrag(maintain::Defrag),
     Restart(maintain::Restart),
+    Restore(restore::Restore),
     #[command(subcommand)]
     Member(member::MemberCommand),
     Compact(maintain::Compact),
@@ -68,6 +70,7 @@ impl Etcd {
             Self::MoveLeader(command) => within(output, yes, async |world| command.run(world).await),
             Self::Defrag(command) => within(output, yes, async |world| command.run(world).await),
             Self::Restart(command) => within(output, yes, async |world| command.run(world).await),
+            Self::Restore(command) => within(output, yes, async |world| command.run(world).await),
             Self::Member(command) => within(output, yes, async |world| command.run(world).await),
             Self::Compact(command) => within(output, yes, async |world| command.run(world).await),
             Self::Alarm(command) => within(output, yes, async |world| command.run(world).await),

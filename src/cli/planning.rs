@@ -108,10 +108,7 @@ pub async fn plan_on(
     if matches!(request, Request::Apply { .. }) {
         findings.extend(loaded.findings.iter().cloned());
     }
-    let identity = Identity {
-        operation: new_operation()?,
-        initial_cluster_token: format!("{}-{}", loaded.spec.name, random(TOKEN_BYTES)?),
-    };
+    let identity = Identity { operation: new_operation()?, initial_cluster_token: new_token(&loaded.spec)? };
     let input = Input {
         spec: &loaded.spec,
         facts: &facts,
@@ -157,6 +154,14 @@ pub(super) async fn see_hosts(spec: &Spec, hosts: &Arc<dyn Hosts>, pins: Option<
         facts.hosts.extend(again.hosts);
     }
     facts
+}
+
+/// A name for the identity of an etcd cluster that nobody has had before.
+///
+/// # Errors
+/// The machine has no randomness.
+pub(super) fn new_token(spec: &Spec) -> Result<String, Error> {
+    Ok(format!("{}-{}", spec.name, random(TOKEN_BYTES)?))
 }
 
 /// The name of a new operation.
