@@ -27,7 +27,8 @@ etcd_image() {
 
 # with_etcdutl COMMAND...: runs it with ETCDUTL, the program in the image of this host's etcd, while that is mounted.
 with_etcdutl() {
-	mounted=$WORK/image
+	# containerd 2.2 and later remember a place for a day after it was unmounted, and mount nothing there again.
+	mounted=$WORK/image.$(date +%s)-$$
 	mkdir -p "$mounted"
 	ctr --namespace k8s.io images mount "$(etcd_image)" "$mounted" >/dev/null 2>"$WORK/mount" || return
 	ETCDUTL=$mounted/usr/local/bin/etcdutl
@@ -76,8 +77,10 @@ prepare() {
 	fi
 	[ "$(sha256sum <"$SNAPSHOT" | cut -d ' ' -f 1)" = "$DIGEST" ] ||
 		fail service_failed "$SNAPSHOT on this host is not the snapshot that was planned with. Nothing was stopped."
-	# A run that was killed may have left it, and what is mounted must not be cleared away.
-	release_image "$RUN/restore.work/image"
+	# A run that was killed may have left one, and what is mounted must not be cleared away.
+	for left in "$RUN"/restore.work/image.*; do
+		release_image "$left"
+	done
 	workdir restore
 	rm -rf "$restored.new"
 	with_etcdutl run_etcdutl || {

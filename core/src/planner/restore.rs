@@ -166,6 +166,7 @@ fn about_snapshot(seen: &Seen) -> Vec<Finding> {
         findings.push(tell(Severity::Blocks, "REST014", text));
     }
     let age = match seen.age_seconds {
+        Some(seconds) if seconds < 3600 => format!("{} min ago", seconds / 60),
         Some(seconds) => format!("{} h {:02} min ago", seconds / 3600, seconds / 60 % 60),
         None => "nobody knows when".to_owned(),
     };

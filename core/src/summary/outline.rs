@@ -235,6 +235,9 @@ fn line(plan: &Plan, phase: Phase) -> PhaseLine {
 
 /// What is brought to the hosts before their turns; where they differ, the most that any of them gets.
 fn staged(steps: &[&Step]) -> String {
+    if steps.iter().any(|step| matches!(step.kind, StepKind::Restore(_))) {
+        return "the snapshot restored beside the data in use; nothing stops yet".to_owned();
+    }
     let all = steps.iter().filter_map(|step| match &step.kind {
         StepKind::Stage(preparation) => Some((preparation.artefacts.len(), preparation.images.len())),
         _ => None,
@@ -309,6 +312,9 @@ fn keys(steps: &[&Step]) -> String {
 fn start(plan: &Plan, steps: &[&Step]) -> String {
     if matches!(plan.intent, Intent::ChangeEtcd { .. }) {
         return "etcd as a learner, its vote once it has caught up, then the rest of the control plane".to_owned();
+    }
+    if matches!(plan.intent, Intent::RestoreEtcd { .. }) {
+        return "etcd everywhere, proved to be one, then API servers".to_owned();
     }
     if plan.intent != Intent::Bootstrap {
         let hosts: BTreeSet<&Target> = steps.iter().map(|step| &step.target).collect();

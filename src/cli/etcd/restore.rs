@@ -153,10 +153,13 @@ async fn seen(
     address: &StoreAddress,
     opened: Result<Opened, Unopened>,
 ) -> Result<Seen, Error> {
-    let Opened { file, manifest } = opened.or_else(|unopened| match unopened {
-        Unopened::Error(error) => Err(error),
-        Unopened::Damaged(why) => Err(unreadable_packed(address, &why)),
-    })?;
+    let Opened { file, manifest } = match opened {
+        Ok(opened) => opened,
+        Err(Unopened::Error(error)) => return Err(error),
+        Err(Unopened::Damaged(why)) => {
+            return Ok(blank(address, String::new(), 0, vec![super::packed(&why)]));
+        }
+    };
     let snapshot = Snapshot::open(file).map_err(|error| unreadable(address, &error))?;
     let report = snapshot.verify();
     let mut damage: Vec<String> =
@@ -191,12 +194,6 @@ async fn seen(
 
 fn wanted_of(papers: &Manifest) -> &str {
     papers.file.unpacked.as_ref().map_or(&papers.file.sha256, |unpacked| &unpacked.sha256)
-}
-
-fn unreadable_packed(address: &StoreAddress, why: &str) -> Error {
-    Error::new(crate::error::ErrorKind::Blocked, "REST002", format!("{address}: {}", super::packed(why)))
-        .safe("nothing was stopped or changed")
-        .next("use another copy")
 }
 
 fn blank(address: &StoreAddress, sha256: String, bytes: u64, damage: Vec<String>) -> Seen {

@@ -15,6 +15,7 @@ mod pages;
 mod parity;
 mod preflight;
 mod projection;
+mod restore;
 mod scenarios;
 mod topology;
 mod upgrade;

@@ -22,7 +22,7 @@ use super::etcd;
 use super::maintain;
 use super::members;
 use super::operator::{Operator, Watched, does, is_done, records};
-use super::{parity, preflight, projection, topology, upgrade, wizard};
+use super::{parity, preflight, projection, restore, topology, upgrade, wizard};
 
 pub const VERSION: &str = "1.35.4";
 
@@ -218,6 +218,7 @@ fn builds_in_one_go(bench: &Bench, told: &dyn Fn(&str)) -> Projection {
     etcd::is_asked_and_changed(&bench.lab, told);
     copies::are_told_and_taken(&bench.cache, &bench.lab, &operator, &kubectl, told);
     members::are_restarted_and_replaced(&bench.lab, &operator, &bench.spec, told);
+    restore::goes_back_and_forth(&bench.lab, &operator, &kubectl, told);
     keeps_the_contract(bench, told);
     projection
 }
