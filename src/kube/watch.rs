@@ -128,11 +128,11 @@ pub(super) async fn wait_until(
                 }
             }
             let now_missing = match (condition.judge(&seen), complained) {
-                (Verdict::Met, _) => return Ok(()),
-                (Verdict::Waiting(_), Some(said)) => said,
-                // Before everything is listed once, what is missing is only not yet read.
-                (Verdict::Waiting(_), None) if !unlisted.is_empty() => continue,
-                (Verdict::Waiting(why), None) => why,
+                // Before everything is listed once, what is missing is only not yet read, and what is not missing may be.
+                (Verdict::Met, _) if unlisted.is_empty() => return Ok(()),
+                (_, Some(said)) => said,
+                (Verdict::Waiting(why), None) if unlisted.is_empty() => why,
+                (_, None) => continue,
             };
             if now_missing != missing {
                 progress(&now_missing);
@@ -406,12 +406,47 @@ fn is_final(error: &KubeError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use kubewright_core::ids::HostName;
 
     use super::*;
 
     fn deployment() -> Condition {
         Condition::DeploymentAvailable { namespace: KUBE_SYSTEM.to_owned(), name: "coredns".to_owned() }
+    }
+
+    /// An API whose attachments come late, with one of w1; everything else is there at once, and empty. No watch tells anything.
+    async fn slow(
+        request: http::Request<kube::client::Body>,
+    ) -> Result<http::Response<kube::client::Body>, Infallible> {
+        if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+            std::future::pending::<()>().await;
+        }
+        let mut items = serde_json::json!([]);
+        if request.uri().path().ends_with("/volumeattachments") {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            items = serde_json::json!([{
+                "metadata": { "name": "late" },
+                "spec": { "attacher": "lab", "nodeName": "w1", "source": { "persistentVolumeName": "pv" } },
+            }]);
+        }
+        let list = serde_json::json!({ "metadata": { "resourceVersion": "1" }, "items": items });
+        Ok(http::Response::new(kube::client::Body::from(list.to_string().into_bytes())))
+    }
+
+    /// An emptied node has few pods, and attachments are those of the whole cluster: the last to be listed.
+    #[tokio::test]
+    async fn nothing_is_met_before_everything_was_listed() {
+        let api = ClusterApi::over(kube::Client::new(tower::service_fn(slow), "default"));
+        let wait = async |node: &str| {
+            let condition = Condition::VolumesDetached { node: HostName::new(node) };
+            wait_until(&api, &condition, Duration::from_secs(2), &mut |_| {}).await
+        };
+        let waited = wait("w1").await.unwrap_err();
+        assert_eq!(waited.fault, Fault::Deadline, "{waited}");
+        assert!(waited.said.contains("attached"), "{waited}");
+        assert_eq!(wait("w2").await, Ok(()));
     }
 
     #[test]
