@@ -35,7 +35,7 @@ pub async fn perform(
     part: &RestorePart,
     telling: Telling<'_>,
 ) -> Result<(), Failure> {
-    let named = |name: &str| Ok::<_, Failure>(script(hands, step, name)?);
+    let named = |name: &str| script(hands, step, name);
     let script = match part {
         RestorePart::Prove { members, least_revision } => {
             return prove(hands.etcd().await?, members, *least_revision, telling).await;
@@ -152,7 +152,8 @@ async fn prove(
 fn is_as_planned(facts: &EtcdFacts, planned: &[HostName], least_revision: i64) -> Option<String> {
     let mut hosts: Vec<&HostName> = facts.voters().filter_map(|member| facts.hosts.get(&member.id)).collect();
     let mut wanted: Vec<&HostName> = planned.iter().collect();
-    (hosts.sort(), wanted.sort());
+    hosts.sort();
+    wanted.sort();
     if hosts != wanted || facts.members.len() != planned.len() {
         return Some(format!("etcd has {} members, and {} were planned", facts.members.len(), planned.len()));
     }
