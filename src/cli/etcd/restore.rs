@@ -7,7 +7,6 @@ use std::time::Instant;
 use futures::future::join_all;
 use kubewright_core::etcd::address::StoreAddress;
 use kubewright_core::etcd::manifest::{Fingerprints, Manifest};
-use kubewright_core::facts::Facts;
 use kubewright_core::ids::HostName;
 use kubewright_core::plan::hex;
 use kubewright_core::planner::restore::{Kept, RestoreInput, Seen, Sight, finalize, restore, undo};
@@ -92,7 +91,6 @@ impl Restore {
             Outcome::Plan(plan) => *plan,
         };
         let command = format!("kubewright etcd restore {said} -f {}", self.of.file.display());
-        let (facts, hosts): (Facts, Arc<dyn Hosts>) = (facts, hosts);
         run::carry_out(world, plan, &facts, hosts, began.elapsed(), &command, &self.agreed.consent).await
     }
 }
@@ -101,7 +99,7 @@ fn absolute(address: &StoreAddress) -> Result<StoreAddress, Error> {
     match address {
         StoreAddress::Folder(path) => match std::path::absolute(path) {
             Ok(path) => Ok(StoreAddress::Folder(path.display().to_string())),
-            Err(error) => Err(Error::usage(format!("{}: {error}", address))),
+            Err(error) => Err(Error::usage(format!("{address}: {error}"))),
         },
         other => Ok(other.clone()),
     }
