@@ -84,9 +84,11 @@ watch_container() {
 	CONTAINER_LOG=$log
 }
 
-# container_words FILE COUNT: its last words without the CRI's columns.
+# container_words FILE COUNT: its last words without the CRI's columns, and without the stack that a program prints below the line that says
+# what it died of.
 container_words() {
-	tail -n 200 "$1" 2>/dev/null | sed 's/^[^ ]* std[a-z]* [FP] //' | telling "$2"
+	tail -n 200 "$1" 2>/dev/null | sed 's/^[^ ]* std[a-z]* [FP] //' |
+		sed -E '/"level":"(panic|fatal)"|^panic: |^fatal error: |^F[0-9]{4} /q' | telling "$2"
 }
 
 # wait_for NAME CONTAINER COMMAND...: until the command succeeds. A line only when the reason changes.

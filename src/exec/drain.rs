@@ -9,17 +9,19 @@ use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use kubewright_core::drain::{
-    Action, Class, Consent, Decision, End, Ledger, Name, News, Outcome, Policy, View, Why, World, classify, decide, why,
+    Action, Class, Consent, Decision, End, Ledger, Name, News, Outcome, Policy, View, Why, World, classify, decide,
+    is_emptied, why,
 };
+use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::plan::{Step, Target};
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
 use super::hands::Hands;
-use super::objects::connected;
+use super::objects::{connected, within};
 use super::{Failure, Telling};
-use crate::facts::nodes::{is_final, peers};
+use crate::facts::nodes::{LOOK, is_final, look, peers};
 use crate::ports::{Clock, Cordoned, KubeApi, KubeError, ObjectRef, Uncordoned, Whose};
 
 /// All watches are opened anew this often. Connections are pinged and failures are told, so this is only for a watch
@@ -102,6 +104,39 @@ pub async fn drain(hands: &Hands, step: &Step, policy: &Policy, telling: Telling
     let api = connected(hands).await?;
     let (operation, clock, cancel) = (&hands.plan.operation, hands.clock.as_ref(), &hands.cancel);
     empty(Errand { api, node: node_of(step)?, operation, policy, clock, cancel }, telling).await
+}
+
+/// Before something is done on a node that was emptied for it: empties it again where somebody let pods come meanwhile, by the same rules.
+/// Between a drain and what it was made for may lie hours, as in a run that was cut off and is taken up again.
+///
+/// # Errors
+/// Those of [`empty`]; where the API cannot be asked, unless the step was begun before: its own restart may be what keeps the API away.
+pub async fn stays_empty(
+    hands: &Hands,
+    step: &Step,
+    attempt: u32,
+    policy: &Policy,
+    telling: Telling<'_>,
+) -> Result<(), Failure> {
+    let node = node_of(step)?;
+    let api = connected(hands).await?;
+    let world = match look(api, node, hands.clock.now(), LOOK).await {
+        Ok(world) => world,
+        Err(error) if attempt > 1 => {
+            tracing::warn!(%error, "whether the node is empty still cannot be seen");
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if is_emptied(&world, policy) {
+        return Ok(());
+    }
+    telling(&format!(
+        "{node} may have pods again, for somebody uncordoned it or bound some to it: it is emptied once more"
+    ));
+    drain(hands, step, policy, telling).await?;
+    let detached = Condition::VolumesDetached { node: node.clone() };
+    Ok(api.wait_until(&detached, within(step), telling).await?)
 }
 
 /// A node to empty, and by what rules.
@@ -325,11 +360,12 @@ impl<'a, 't> Emptying<'a, 't> {
                         .boxed(),
                     );
                 }
-                Action::Delete { pod, uid, budget } => {
-                    self.ledger.send(&self.world, &pod, &uid, None);
+                Action::Delete { pod, uid, budgets } => {
+                    self.ledger.send(&self.world, &pod, &uid, &budgets);
                     let operation = self.errand.operation;
-                    let receipt = format!("operation {operation} deletes it past budget {budget}, as was agreed");
-                    (self.telling)(&format!("{pod} is deleted past budget {budget}, as was agreed"));
+                    let why = past(&budgets);
+                    let receipt = format!("operation {operation} deletes it {why}, as was agreed");
+                    (self.telling)(&format!("{pod} is deleted {why}, as was agreed"));
                     self.asked.push(
                         async move {
                             let outcome = api.delete_pod(&pod, &uid).await;
@@ -414,6 +450,17 @@ async fn remark(api: &dyn KubeApi, pod: &Name, outcome: &Outcome, receipt: Optio
     let about = ObjectRef::namespaced("v1", "Pod", &pod.namespace, &pod.name);
     if let Err(error) = api.remark(&about, "DrainConsent", &text).await {
         tracing::warn!(%error, "a receipt was not written");
+    }
+}
+
+/// Why a pod is deleted and not evicted.
+fn past(budgets: &[Name]) -> String {
+    match budgets {
+        [budget] => format!("past budget {budget}"),
+        several => {
+            let names: Vec<String> = several.iter().map(Name::to_string).collect();
+            format!("because budgets {} all count it", names.join(", "))
+        }
     }
 }
 

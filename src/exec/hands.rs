@@ -10,7 +10,7 @@ use kubewright_core::facts::{Fact, Facts, HostFacts};
 use kubewright_core::guard::Guard;
 use kubewright_core::ids::HostName;
 use kubewright_core::maintenance::Controller;
-use kubewright_core::plan::{Plan, Step, StepKind, Target};
+use kubewright_core::plan::{Plan, Step, StepKind, Target, emptied_for};
 use kubewright_core::spec::Host as HostSpec;
 use tokio::sync::OnceCell;
 
@@ -277,6 +277,9 @@ impl Effects for Hands {
     }
 
     async fn perform(&self, step: &Step, attempt: u32, telling: Telling<'_>) -> Result<(), Failure> {
+        if let Some(policy) = emptied_for(&self.plan, step) {
+            drain::stays_empty(self, step, attempt, policy, telling).await?;
+        }
         match &step.kind {
             StepKind::MakeKeys { authorities, hosts, keep_on } => {
                 keys::make(self, *authorities, hosts, keep_on, telling).await

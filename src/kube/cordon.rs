@@ -2,6 +2,7 @@
 
 use http::Method;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kubewright_core::ids::{HostName, OperationId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use super::{ClusterApi, FIELD_MANAGER};
 use crate::ports::{Cordoned, Fault, KubeError, Uncordoned, Whose};
 
 /// The operation that cordoned the node.
-pub(super) const CORDONED_BY: &str = "kubewright.dev/cordoned-by";
+const CORDONED_BY: &str = "kubewright.dev/cordoned-by";
 
 /// Keeps external load balancers away from a node.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -48,29 +49,27 @@ pub(super) async fn exclude(api: &ClusterApi, node: &HostName, operation: &Opera
 
 /// Lets pods come again, and load balancers where it was we that took the node out of them.
 pub(super) async fn uncordon(api: &ClusterApi, node: &HostName, whose: &Whose) -> Result<Uncordoned, KubeError> {
-    let meant = |by: Option<&str>| match whose {
-        Whose::Of(operation) => by == Some(operation.as_str()),
-        Whose::Kubewright => by.is_some(),
-        Whose::Anybody => true,
-    };
     change(api, node, "uncordon", |seen| {
         // A label of others is nobody's to take, whatever becomes of the cordon.
-        let excluded = annotation(seen, EXCLUDED_BY).filter(|by| meant(Some(by))).is_some();
-        let ours = meant(owner(seen));
-        let becomes = match (is_cordoned(seen), ours) {
+        let excluded = excluder(seen).is_some_and(|by| whose.includes(Some(by)));
+        let becomes = match (is_cordoned(seen), whose.includes(owner(seen))) {
             (false, _) => Uncordoned::NotCordoned,
             (true, true) => Uncordoned::Done,
             (true, false) => Uncordoned::Kept,
         };
-        // Somebody may have taken the cordon and left our note.
-        let take_cordon = ours && (is_cordoned(seen) || owner(seen).is_some());
-        if !take_cordon && !excluded {
+        let take_cordon = becomes == Uncordoned::Done;
+        // Somebody took the cordon and left our note.
+        let is_left = owner(seen).is_none() && annotation(seen, CORDONED_BY).is_some_and(|by| whose.includes(Some(by)));
+        if !take_cordon && !is_left && !excluded {
             return Step::Is(becomes);
         }
         let mut taken = match take_cordon {
             true => patch(seen, Value::Null, Value::Null),
             false => json!({ "metadata": { "annotations": {}, "resourceVersion": seen.metadata.resource_version } }),
         };
+        if is_left {
+            taken["metadata"]["annotations"][CORDONED_BY] = Value::Null;
+        }
         if excluded {
             taken["metadata"]["annotations"][EXCLUDED_BY] = Value::Null;
             taken["metadata"]["labels"] = json!({ EXCLUDED: null });
@@ -130,9 +129,25 @@ pub(super) fn is_cordoned(node: &Node) -> bool {
     node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
 }
 
-/// The operation that cordoned it, if one of ours did.
+/// The operation whose cordon it is, if it is one of ours. The note alone does not tell: `kubectl uncordon` leaves it there, and
+/// whoever cordons the node after that would pass for us.
 pub(super) fn owner(node: &Node) -> Option<&str> {
-    annotation(node, CORDONED_BY)
+    annotation(node, CORDONED_BY).filter(|_| is_cordoned(node) && is_set_by_us(node))
+}
+
+/// Whether the cordon was set by us last, which the API server keeps in `managedFields`; where somebody has cleared those, nobody can
+/// tell, and the note is believed.
+fn is_set_by_us(node: &Node) -> bool {
+    let sets = |entry: &&ManagedFieldsEntry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:unschedulable").is_some())
+    };
+    let mut setters = node.metadata.managed_fields.iter().flatten().filter(sets).peekable();
+    setters.peek().is_none() || setters.any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
+}
+
+/// The operation that took it out of external load balancers, if one of ours did and nobody has taken it back.
+pub(super) fn excluder(node: &Node) -> Option<&str> {
+    annotation(node, EXCLUDED_BY).filter(|_| label(node).is_some())
 }
 
 fn annotation<'n>(node: &'n Node, key: &str) -> Option<&'n str> {

@@ -32,7 +32,8 @@ pub(super) fn node(node: &ApiNode) -> Node {
         schedulable: !cordon::is_cordoned(node),
         not_ready: node_state(node).not_ready,
         unreachable: silent || taints.clone().any(|taint| taint.key == UNREACHABLE_TAINT),
-        cordoned_by: cordon::owner(node).filter(|_| cordon::is_cordoned(node)).map(str::to_owned),
+        cordoned_by: cordon::owner(node).map(str::to_owned),
+        excluded_by: cordon::excluder(node).map(str::to_owned),
         labels: node.metadata.labels.clone().unwrap_or_default(),
         taints: taints
             .filter(|taint| taint.key != CORDON_TAINT)
@@ -275,5 +276,28 @@ mod tests {
         let forgotten =
             node(&read(json!({ "metadata": { "annotations": { "kubewright.dev/cordoned-by": "7f3a9c" } } })));
         assert_eq!((forgotten.schedulable, forgotten.cordoned_by), (true, None));
+    }
+
+    #[test]
+    fn a_cordon_is_his_who_set_it_last_and_a_label_ours_while_it_is_there() {
+        let cordoned = |by: Value| {
+            node(&read(json!({
+                "metadata": {
+                    "annotations": { "kubewright.dev/cordoned-by": "7f3a9c", "kubewright.dev/excluded-by": "7f3a9c" },
+                    "labels": { "node.kubernetes.io/exclude-from-external-load-balancers": "" },
+                    "managedFields": by,
+                },
+                "spec": { "unschedulable": true },
+            })))
+        };
+        let sets = |who: &str| json!({ "manager": who, "fieldsV1": { "f:spec": { "f:unschedulable": {} } } });
+        let marks = |who: &str| json!({ "manager": who, "fieldsV1": { "f:metadata": { "f:annotations": {} } } });
+        let ours = Some("7f3a9c".to_owned());
+        assert_eq!(cordoned(json!([marks("kubelet"), sets("kubewright")])).cordoned_by, ours);
+        assert_eq!(cordoned(json!([marks("kubewright"), sets("kubectl-cordon")])).cordoned_by, None);
+        assert_eq!(cordoned(json!([])).cordoned_by, ours, "nobody keeps who it was");
+        assert_eq!(cordoned(json!([])).excluded_by, ours);
+        let taken = json!({ "metadata": { "annotations": { "kubewright.dev/excluded-by": "7f3a9c" } } });
+        assert_eq!(node(&read(taken)).excluded_by, None);
     }
 }

@@ -92,6 +92,17 @@ pub enum Whose {
     Anybody,
 }
 
+impl Whose {
+    /// Whether a cordon of this operation is meant; `None` is one that is not ours.
+    pub fn includes(&self, by: Option<&str>) -> bool {
+        match self {
+            Self::Of(operation) => by == Some(operation.as_str()),
+            Self::Kubewright => by.is_some(),
+            Self::Anybody => true,
+        }
+    }
+}
+
 /// What [`Workloads::uncordon`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uncordoned {

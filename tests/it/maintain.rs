@@ -244,6 +244,25 @@ async fn a_process_killed_in_any_second_is_resumed_to_the_same_end() {
     }
 }
 
+/// Between the drain and the restart somebody uncordons the node, and the scheduler finds it at once.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_let_have_pods_again_is_emptied_again_before_it_restarts() {
+    let stage = Stage::of(cluster(), &["w1"], &everything()).await;
+    let truth = stage.cluster.clone();
+    let _ = stage.hosts.clone().on("common/run-script.sh", move |_| {
+        truth.change(|state| {
+            let node = state.nodes.get_mut("w1").unwrap();
+            (node.schedulable, node.cordoned_by) = (true, None);
+            let one = state.pods.values_mut().find(|pod| pod.labels["app"] == "cart").unwrap();
+            one.node = Some("w1".to_owned());
+        });
+        Reply::ok("")
+    });
+    assert_eq!(stage.process(None).await, Ok(End::Finished));
+    stage.check("uncordoned in the middle");
+    assert!(stage.cluster.seen(|state| state.evictions.len() > 2), "the pod that came was evicted too");
+}
+
 /// kube-proxy's pod runs and is Ready before its rules are written.
 #[tokio::test(start_paused = true)]
 async fn load_balancers_come_back_once_kube_proxy_has_written_its_rules() {

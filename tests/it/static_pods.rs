@@ -88,6 +88,7 @@ impl Host {
         let moved = text
             .replace("/etc/kubernetes", &format!("{root}/etc/kubernetes"))
             .replace("/var/lib/", &format!("{root}/var/lib/"))
+            .replace("/var/log/", &format!("{root}/var/log/"))
             .replace("=/run/", &format!("={root}/run/"))
             .replace("/proc/net/tcp", &format!("{root}/tcp"))
             .replace("PATH=/usr/local/sbin:", &format!("PATH={root}/bin:/usr/local/sbin:"));
@@ -195,9 +196,22 @@ fn one_that_does_not_come_up_again_says_so_within_its_time() {
     let host = Host::new();
     // No kubelet starts the next one.
     fs::remove_file(host.path("kubelet")).unwrap();
+    let log = host.path("var/log/pods/kube-system_etcd-cp1_5e1f/etcd");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("3.log"), DIED).unwrap();
     let said = host.ends(playbooks::RESTART_ETCD, 26);
     assert!(said.contains("etcd on cp1 did not become healthy within 5 s"), "{said}");
+    assert!(said.contains("slow fdatasync") && said.contains("failed to save member to store"), "{said}");
+    assert!(!said.contains("schedule.go:101"), "what it died of, not where it stood\n{said}");
 }
+
+/// A container's log as the CRI keeps it, of a program that panicked.
+const DIED: &str = r#"2026-11-28T00:00:01Z stderr F {"level":"warn","caller":"wal/wal.go:1","msg":"slow fdatasync"}
+2026-11-28T00:00:02Z stderr F {"level":"panic","caller":"membership/storev2.go:141","msg":"failed to save member to store"}
+2026-11-28T00:00:02Z stderr F panic: failed to save member to store
+2026-11-28T00:00:02Z stderr F goroutine 176 [running]:
+2026-11-28T00:00:02Z stderr F  go.etcd.io/etcd/pkg/v3@v3.6.6/schedule/schedule.go:101 +0x16f
+"#;
 
 #[test]
 fn data_and_manifests_move_aside_and_nothing_is_deleted() {

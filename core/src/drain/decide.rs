@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::budget::Room;
+use super::budget::{Budget, Room};
 use super::consent::{Class, Consent, Left, classify};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Try};
 use super::outcome::{Next, Outcome};
 use super::policy::Policy;
 use super::world::{Name, Pod, World};
@@ -35,15 +35,24 @@ pub enum Action {
         /// The budget it comes from; `None` where none is asked.
         budget: Option<Name>,
     },
-    /// Delete with its whole grace, past a budget, as the user agreed.
+    /// Delete with its whole grace, as the user agreed: past a budget that can never have room, or because several count it.
     Delete {
         /// Which pod.
         pod: Name,
         /// Which one of that name.
         uid: String,
-        /// The budget that is gone past.
-        budget: Name,
+        /// The budgets that count it.
+        budgets: Vec<Name>,
     },
+}
+
+impl Action {
+    /// Whom it is about.
+    pub fn pod(&self) -> &Name {
+        match self {
+            Self::Evict { pod, .. } | Self::Delete { pod, .. } => pod,
+        }
+    }
 }
 
 /// A pod that does not go right now, and why.
@@ -219,6 +228,16 @@ pub fn decide(world: &World, policy: &Policy, ledger: &Ledger) -> Decision {
     work.decision(end)
 }
 
+/// Whether the node is as a drain by these rules leaves it: cordoned, and nothing there that such a drain would move.
+pub fn is_emptied(world: &World, policy: &Policy) -> bool {
+    let Decision { actions, waits, .. } = decide(world, policy, &Ledger::default());
+    let moving = actions.iter().map(Action::pod).chain(waits.iter().map(|wait| &wait.pod));
+    // Those that come again whatever is done, as was agreed, had their tries.
+    let comes_again = |pod: &Pod| pod.tolerates_cordon() && policy.agrees(Consent::Returning);
+    let mut others = moving.filter(|name| !world.pods.get(*name).is_some_and(comes_again));
+    world.is_listed() && world.target().is_some_and(|node| !node.schedulable) && others.next().is_none()
+}
+
 fn tier(pod: &Pod) -> u8 {
     u8::from(pod.priority >= CRITICAL)
 }
@@ -244,7 +263,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(world: &'a World, policy: &'a Policy, ledger: &'a Ledger) -> Self {
         let under_way = ledger.tries().filter(|one| one.outcome.is_none());
-        let busy = under_way.filter_map(|one| one.budget.as_ref().map(|(budget, _)| budget.clone())).collect();
+        let busy = under_way.flat_map(|one| one.budgets.iter().map(|(budget, _)| budget.clone())).collect();
         let (actions, waits, left, passed) = Default::default();
         Self { world, policy, ledger, busy, actions, waits, left, passed, wake: None }
     }
@@ -304,28 +323,65 @@ impl<'a> Work<'a> {
             return self.wait(name, reason);
         }
         let budgets: Vec<_> = self.world.budgets_of(name, pod).collect();
-        if let [(key, budget)] = budgets.as_slice() {
-            let reason = match budget.room(pod) {
-                Room::NotAsked => return self.evict(name, pod, None, hopeless),
-                _ if self.busy.contains(*key) => Reason::Turn { budget: (*key).clone() },
-                Room::Yes if !self.is_used(key, &budget.version) => {
-                    return self.evict(name, pod, Some(key), hopeless);
+        match budgets.as_slice() {
+            [] => self.evict(name, pod, None, hopeless),
+            [(_, budget)] if budget.room(pod) == Room::NotAsked => self.evict(name, pod, None, hopeless),
+            [(key, budget)] if self.is_passed(key, budget, pod) => match self.held_by(key, budget, pod) {
+                Some(reason) => self.wait(name, reason),
+                None => self.delete(name, pod, &[key], hopeless),
+            },
+            [(key, budget)] => match self.held_by(key, budget, pod) {
+                Some(reason) => self.wait(name, reason),
+                None => self.evict(name, pod, Some(key), hopeless),
+            },
+            several if self.policy.past_several => {
+                match several.iter().find_map(|(key, budget)| self.held_by(key, budget, pod)) {
+                    Some(reason) => self.wait(name, reason),
+                    None => self.delete(name, pod, &several.iter().map(|(key, _)| *key).collect::<Vec<_>>(), hopeless),
                 }
-                Room::Yes => Reason::Turn { budget: (*key).clone() },
-                Room::Behind => Reason::Behind { budget: (*key).clone() },
-                Room::No if self.policy.past_budgets.contains(*key) => return self.delete(name, pod, key, hopeless),
-                Room::No => Reason::Budget { budget: (*key).clone() },
-            };
-            return self.wait(name, reason);
+            }
+            several => {
+                let budgets = several.iter().map(|(key, _)| (*key).clone()).collect();
+                self.wait(name, Reason::TwoBudgets { budgets });
+            }
         }
-        if budgets.is_empty() {
-            return self.evict(name, pod, None, hopeless);
+    }
+
+    /// Whether it can never let this pod go, and the user agreed to go past it.
+    fn is_passed(&self, key: &Name, budget: &Budget, pod: &Pod) -> bool {
+        self.policy.past_budgets.contains(key) && budget.never(pod).is_some()
+    }
+
+    /// What a budget has against the pod's going now. One that is gone past lets one pod go after another, the next when as many serve as
+    /// must.
+    fn held_by(&mut self, key: &Name, budget: &Budget, pod: &Pod) -> Option<Reason> {
+        let budget_of = || key.clone();
+        match budget.room(pod) {
+            Room::NotAsked => None,
+            _ if self.busy.contains(key) => Some(Reason::Turn { budget: budget_of() }),
+            Room::Yes if !self.is_used(key, &budget.version) => None,
+            Room::Yes => Some(Reason::Turn { budget: budget_of() }),
+            Room::Behind => Some(Reason::Behind { budget: budget_of() }),
+            Room::No if self.is_passed(key, budget, pod) => self.held_back(key, budget, pod),
+            Room::No => Some(Reason::Budget { budget: budget_of() }),
         }
-        if let Some((key, _)) = budgets.iter().find(|(key, _)| self.policy.past_budgets.contains(*key)) {
-            return self.delete(name, pod, key, hopeless);
+    }
+
+    /// The same of a budget that is gone past.
+    fn held_back(&mut self, key: &Name, budget: &Budget, pod: &Pod) -> Option<Reason> {
+        let goes = |one: &Pod| budget.counts(one) && (one.deletion.is_some() || self.ledger.is_asked(&one.uid));
+        let turn = Reason::Turn { budget: key.clone() };
+        if self.world.pods.iter().any(|(name, one)| name.namespace == key.namespace && goes(one)) {
+            return Some(turn);
         }
-        let budgets = budgets.into_iter().map(|(key, _)| key.clone()).collect();
-        self.wait(name, Reason::TwoBudgets { budgets });
+        // What is not Ready costs nobody anything, and a status that cannot be worked out tells nothing.
+        if !pod.is_ready() || budget.sync_failed.is_some() {
+            return None;
+        }
+        if self.is_used(key, &budget.version) {
+            return Some(turn);
+        }
+        (budget.healthy < budget.desired).then(|| Reason::Budget { budget: key.clone() })
     }
 
     /// Why the last try of this pod keeps it from another one now.
@@ -364,10 +420,9 @@ impl<'a> Work<'a> {
         if !self.ledger.is_used(key, version) {
             return false;
         }
-        let behind = self.ledger.tries().find_map(|one| match (&one.budget, &one.outcome) {
-            (Some((budget, _)), Some((outcome @ Outcome::NotObserved { .. }, at))) if budget == key => {
-                Some(outcome.next(*at, one.tries))
-            }
+        let of_it = |one: &&Try| one.budgets.iter().any(|(budget, _)| budget == key);
+        let behind = self.ledger.tries().filter(of_it).find_map(|one| match &one.outcome {
+            Some((outcome @ Outcome::NotObserved { .. }, at)) => Some(outcome.next(*at, one.tries)),
             _ => None,
         });
         if let Some(Next::Budget(Some(until))) = behind {
@@ -387,10 +442,13 @@ impl<'a> Work<'a> {
         self.actions.push(Action::Evict { pod: name.clone(), uid: pod.uid.clone(), budget: budget.cloned() });
     }
 
-    fn delete(&mut self, name: &Name, pod: &Pod, budget: &Name, hopeless: bool) {
-        if !hopeless {
-            self.actions.push(Action::Delete { pod: name.clone(), uid: pod.uid.clone(), budget: budget.clone() });
+    fn delete(&mut self, name: &Name, pod: &Pod, budgets: &[&Name], hopeless: bool) {
+        if hopeless {
+            return;
         }
+        self.busy.extend(budgets.iter().copied().cloned());
+        let budgets = budgets.iter().copied().cloned().collect();
+        self.actions.push(Action::Delete { pod: name.clone(), uid: pod.uid.clone(), budgets });
     }
 
     fn end(&mut self) -> End {

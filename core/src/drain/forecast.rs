@@ -55,7 +55,7 @@ impl Permission {
     /// What a drain with this policy needs.
     pub fn needed(policy: &Policy) -> Vec<Self> {
         let mut needed = vec![Self::PatchNodes, Self::WatchPods, Self::WatchBudgets, Self::Evict];
-        if !policy.past_budgets.is_empty() {
+        if policy.past_several || !policy.past_budgets.is_empty() {
             needed.push(Self::DeletePods);
         }
         needed
@@ -226,14 +226,13 @@ impl<'a> Ahead<'a> {
         for (name, pod, _) in moves.iter().filter(|(_, pod, _)| pod.deletion.is_none()) {
             let budgets: Vec<_> = self.world.budgets_of(name, pod).collect();
             if budgets.len() > 1 {
-                self.forecast.blocked_budgets.extend(budgets.iter().map(|(key, _)| ((*key).clone(), "PDB003")));
                 let text = format!(
                     "{name}: budgets {} all count it, and the API server evicts no such pod",
                     named(budgets.iter().map(|(key, _)| *key))
                 );
-                let hint = "narrow the selectors so that one budget counts it".to_owned();
-                self.tell(Severity::NeedsConsent, "PDB003", text, Some(hint));
-                continue;
+                let hint = "narrow the selectors so that one budget counts it; or agree that it is deleted once all of \
+                            them have room for that";
+                self.tell(Severity::NeedsConsent, "PDB003", text, Some(hint.to_owned()));
             }
             for (key, budget) in budgets {
                 if let Some(why) = budget.never(pod) {
@@ -262,7 +261,7 @@ impl<'a> Ahead<'a> {
             self.forecast.blocked_budgets.insert(key.clone(), code);
             let text = format!("{key}: {text}; it holds {}", named(pods.into_iter()));
             let hint = format!(
-                "smallest change: {}; or agree that its pods are deleted past it",
+                "smallest change: {}; or agree that its pods are deleted past it, one at a time",
                 budget.smallest_change(&why)
             );
             self.tell(Severity::NeedsConsent, code, text, Some(hint));

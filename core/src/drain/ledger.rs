@@ -15,8 +15,8 @@ pub struct Try {
     pub pod: Name,
     /// How often it was tried.
     pub tries: u32,
-    /// The budget it was to come from, as it was then: its name and version.
-    pub budget: Option<(Name, String)>,
+    /// The budgets it was to come from, as they were then: name and version.
+    pub budgets: Vec<(Name, String)>,
     /// What it came to, and when; `None` while it is under way.
     pub outcome: Option<(Outcome, Timestamp)>,
 }
@@ -67,13 +67,13 @@ impl Ledger {
         self.tries.retain(|uid, one| one.outcome.is_none() || is_there(uid, one));
     }
 
-    /// An eviction is sent.
-    pub fn send(&mut self, world: &World, pod: &Name, uid: &str, budget: Option<&Name>) {
+    /// An eviction, or a deletion, is sent.
+    pub fn send<'n>(&mut self, world: &World, pod: &Name, uid: &str, budgets: impl IntoIterator<Item = &'n Name>) {
         let tries = self.of(uid).map_or(0, |one| one.tries) + 1;
         let version = |name: &Name| world.budgets.get(name).map(|budget| budget.version.clone()).unwrap_or_default();
-        let budget = budget.map(|name| (name.clone(), version(name)));
-        self.used.extend(budget.clone());
-        self.tries.insert(uid.to_owned(), Try { pod: pod.clone(), tries, budget, outcome: None });
+        let budgets: Vec<_> = budgets.into_iter().map(|name| (name.clone(), version(name))).collect();
+        self.used.extend(budgets.clone());
+        self.tries.insert(uid.to_owned(), Try { pod: pod.clone(), tries, budgets, outcome: None });
         self.sent.0 += 1;
     }
 
@@ -89,8 +89,8 @@ impl Ledger {
         }
         if let Some(one) = self.tries.get_mut(uid) {
             let spends = matches!(outcome, Outcome::Accepted | Outcome::NoRoom { .. } | Outcome::NotObserved { .. });
-            if let Some((budget, _)) = one.budget.as_ref().filter(|_| !spends) {
-                self.used.remove(budget);
+            if !spends {
+                one.budgets.iter().for_each(|(budget, _)| drop(self.used.remove(budget)));
             }
             one.outcome = Some((outcome, at));
         }
@@ -99,6 +99,12 @@ impl Ledger {
     /// Whether what a budget's status allows, as it stands, may have been used up.
     pub fn is_used(&self, budget: &Name, version: &str) -> bool {
         self.used.get(budget).is_some_and(|used| used == version)
+    }
+
+    /// Whether this very pod was asked to go and may do so any moment.
+    pub fn is_asked(&self, uid: &str) -> bool {
+        let may_go = |outcome: &Outcome| matches!(outcome, Outcome::Accepted | Outcome::Unknown { .. });
+        self.of(uid).is_some_and(|one| one.outcome.as_ref().is_none_or(|(outcome, _)| may_go(outcome)))
     }
 
     /// What was tried with this very pod.

@@ -20,7 +20,7 @@ mod world;
 pub use amounts::Amounts;
 pub use budget::{Budget, Never, UnhealthyPolicy, Wanted};
 pub use consent::{Class, Consent, Left, classify};
-pub use decide::{Action, Decision, End, Reason, Standing, Wait, decide};
+pub use decide::{Action, Decision, End, Reason, Standing, Wait, decide, is_emptied};
 pub use forecast::{
     Forecast, Permission, cordoned_by_others, forbidden, forecast, no_such_node, takes_cordon_of_others,
 };

@@ -15,9 +15,14 @@ pub struct Policy {
     /// What the user agreed to lose.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub consents: BTreeSet<Consent>,
-    /// Budgets that the user agreed to go past where they have no room: their pods are deleted, with their whole grace.
+    /// Budgets that can never have room, and that the user agreed to go past: their pods are deleted, with their whole grace, one at a time,
+    /// each once as many serve as must. A budget that finds room after all is asked as any other.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub past_budgets: BTreeSet<Name>,
+    /// Whether pods that several budgets count are deleted in the same way, for the API server evicts no such pod; each of their budgets
+    /// has to have room, or to be one to go past.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub past_several: bool,
     /// Whether blocked budgets are waited for as long as it takes.
     #[serde(default)]
     pub wait: bool,
@@ -41,6 +46,7 @@ impl Default for Policy {
         Self {
             consents: BTreeSet::new(),
             past_budgets: BTreeSet::new(),
+            past_several: false,
             wait: false,
             patience_seconds: Self::PATIENCE_SECONDS,
         }

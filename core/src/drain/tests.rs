@@ -120,9 +120,45 @@ fn two_budgets_are_never_tried_and_only_passed_with_consent() {
     let decision = once(&world, &Policy::default());
     assert_eq!(reason(&decision, "a-0"), &Reason::TwoBudgets { budgets: vec![shop("a"), shop("b")] });
     assert_eq!(decision.end, End::Blocked);
-    let agreed = Policy { past_budgets: BTreeSet::from([shop("b")]), ..Policy::default() };
-    let past = Action::Delete { pod: shop("a-0"), uid: "1".into(), budget: shop("b") };
+    let agreed = Policy { past_several: true, ..Policy::default() };
+    let past = Action::Delete { pod: shop("a-0"), uid: "1".into(), budgets: vec![shop("a"), shop("b")] };
     assert_eq!(once(&world, &agreed).actions, [past]);
+    let full = vec![("a", budget("a", 4, 2, 4)), ("b", budget("a", 3, 3, 4))];
+    let waits = once(&self::world(vec![("a-0", of_app("a", "1"))], full), &agreed);
+    assert_eq!(reason(&waits, "a-0"), &Reason::Budget { budget: shop("b") }, "one of them has no room now");
+}
+
+#[test]
+fn a_budget_is_gone_past_one_pod_after_another() {
+    let agreed = Policy { past_budgets: BTreeSet::from([shop("a")]), ..Policy::default() };
+    let zero = |healthy, version: &str| Budget { version: version.into(), ..budget("a", healthy, 3, 3) };
+    let of = |pods: &[(&'static str, Pod)], budget| world(pods.to_vec(), vec![("a", budget)]);
+    let pods = [("a-0", of_app("a", "1")), ("a-1", of_app("a", "2"))];
+    let deleted = |decision: &Decision| decision.actions.iter().map(|action| action.pod().clone()).collect::<Vec<_>>();
+
+    let mut ledger = Ledger::default();
+    let before = of(&pods, zero(3, "1"));
+    let first = decide(&before, &agreed, &ledger);
+    assert_eq!(deleted(&first), [shop("a-0")]);
+    assert_eq!(reason(&first, "a-1"), &Reason::Turn { budget: shop("a") });
+    ledger.send(&before, &shop("a-0"), "1", &[shop("a")]);
+    ledger.answer(&before, &shop("a-0"), "1", Outcome::Accepted, noon());
+    assert_eq!(deleted(&decide(&before, &agreed, &ledger)), [], "it goes any moment");
+    let gone = [pods[1].clone()];
+    assert_eq!(deleted(&decide(&of(&gone, zero(3, "1")), &agreed, &ledger)), [], "the status is from before it went");
+    let short = decide(&of(&gone, zero(2, "2")), &agreed, &ledger);
+    assert_eq!((deleted(&short), reason(&short, "a-1")), (vec![], &Reason::Budget { budget: shop("a") }));
+    assert_eq!(deleted(&decide(&of(&gone, zero(3, "3")), &agreed, &ledger)), [shop("a-1")]);
+
+    let room = Budget { desired: 2, ..zero(2, "4") };
+    let waits = decide(&of(&gone, room), &agreed, &Ledger::default());
+    assert_eq!(
+        reason(&waits, "a-1"),
+        &Reason::Budget { budget: shop("a") },
+        "it can have room by now, and is waited for"
+    );
+    let sick = Pod { readiness: Readiness::default(), ..of_app("a", "2") };
+    assert_eq!(deleted(&decide(&of(&[("a-1", sick)], zero(2, "5")), &agreed, &Ledger::default())), [shop("a-1")]);
 }
 
 #[test]

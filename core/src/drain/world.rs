@@ -174,6 +174,8 @@ pub struct Node {
     pub unreachable: bool,
     /// Our operation that cordoned it, if one of ours did.
     pub cordoned_by: Option<String>,
+    /// Our operation that keeps external load balancers away from it, if one of ours does.
+    pub excluded_by: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its taints that keep pods away: key, value, effect.

@@ -28,7 +28,7 @@ pub use kind::{
 pub use lint::lint;
 pub use order::{Cycle, waves};
 pub use restore::{Exchange, RestorePart, Restored};
-pub use turns::{Turn, beside, turns};
+pub use turns::{Turn, beside, emptied_for, turns};
 
 /// Format of `plan.json`. A reader refuses a higher one; nothing older exists.
 pub const FORMAT: u32 = 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Plan, Step, StepKind, Target};
+use crate::drain::Policy;
 use crate::ids::{HostName, StepId};
 
 /// A node's turn.
@@ -44,6 +45,21 @@ pub fn beside<'a>(plan: &'a Plan, step: &Step) -> BTreeSet<&'a HostName> {
             (!before.contains(&ends.id)).then_some(node)
         })
         .collect()
+}
+
+/// By what rules a node was emptied for this step; `None` where the step bears pods on its node, or none were moved for it.
+pub fn emptied_for<'a>(plan: &'a Plan, step: &Step) -> Option<&'a Policy> {
+    let wants_it_empty = matches!(
+        step.kind,
+        StepKind::UpdatePackages { .. } | StepKind::RunScript { .. } | StepKind::Reboot | StepKind::SwapVersion { .. }
+    );
+    let index = plan.steps.iter().position(|one| one.id == step.id)?;
+    let mut before = plan.steps[..index].iter().rev().filter(|one| one.target == step.target);
+    // A turn ends with its cordon taken back: an earlier turn's drain is none for this step.
+    match &before.find(|one| matches!(one.kind, StepKind::Drain { .. } | StepKind::TakeBackCordon))?.kind {
+        StepKind::Drain { policy, .. } if wants_it_empty => Some(policy),
+        _ => None,
+    }
 }
 
 /// All that a step waits for, and all that those wait for; a plan's steps stand after what they wait for.

@@ -65,6 +65,7 @@ pub fn foresee(world: &World, choices: &Choices, denied: &[Permission]) -> (Poli
     let mut policy = Policy {
         consents: Consent::ALL.into_iter().filter(|consent| agreed(consent.code())).collect(),
         past_budgets: BTreeSet::new(),
+        past_several: agreed("PDB003"),
         wait: choices.wait,
         patience_seconds: choices.patience_seconds,
     };
@@ -133,17 +134,17 @@ pub fn cordon(input: NodeInput<'_>) -> Outcome {
     plan(input, Intent::Cordon { node: input.node.clone() }, Vec::new(), story)
 }
 
-/// Plans to let pods come to a node again; a cordon that is not ours needs consent.
+/// Plans to let pods come to a node again, and load balancers where one of ours keeps them away; a cordon that is not ours needs consent.
 pub fn uncordon(input: NodeInput<'_>) -> Outcome {
     let Some(node) = input.world.target() else { return unknown(input.node) };
-    if node.schedulable {
+    if node.schedulable && node.excluded_by.is_none() {
         return Outcome::Nothing { findings: Vec::new() };
     }
     let mut findings = denied(input);
     if worst(&findings) == Some(Severity::Blocks) {
         return Outcome::Blocked { findings };
     }
-    let foreign = node.cordoned_by.is_none();
+    let foreign = !node.schedulable && node.cordoned_by.is_none();
     if foreign {
         findings.push(takes_cordon_of_others(input.node));
     }

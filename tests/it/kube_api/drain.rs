@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use kubewright::exec::cancel::Cancel;
@@ -142,6 +142,26 @@ async fn cordons(api: &ClusterApi) {
     let node = api.get(&ObjectRef::cluster_wide("v1", "Node", "w1")).await.unwrap().unwrap();
     assert!(node["metadata"]["annotations"]["kubewright.dev/cordoned-by"].is_null(), "{node}");
     assert!(node["spec"]["unschedulable"].is_null(), "{node}");
+
+    // As kubectl does it: it uncordons, and later somebody cordons. Our note stays all the while.
+    assert_eq!(api.cordon(&w1, &operation()).await.unwrap(), Cordoned::Ours);
+    api.exclude(&w1, &operation()).await.unwrap();
+    let nodes = Api::<Node>::all(api.client());
+    for unschedulable in [Value::Null, true.into()] {
+        let patch = Patch::Merge(json!({ "spec": { "unschedulable": unschedulable } }));
+        let manager = PatchParams { field_manager: Some("kubectl-cordon".into()), ..PatchParams::default() };
+        nodes.patch("w1", &manager, &patch).await.unwrap();
+        if unschedulable.is_null() {
+            let world = look(api, &w1, SystemClock.now(), MINUTE).await.unwrap();
+            assert_eq!(world.target().unwrap().excluded_by.as_deref(), Some(operation().as_str()));
+        }
+    }
+    assert_eq!(api.cordon(&w1, &operation()).await.unwrap(), Cordoned::Foreign);
+    assert_eq!(api.uncordon(&w1, &Whose::Of(operation())).await.unwrap(), Uncordoned::Kept);
+    assert!(!excluded().await, "the label was ours all the same");
+    let node = api.get(&ObjectRef::cluster_wide("v1", "Node", "w1")).await.unwrap().unwrap();
+    assert!(node["metadata"]["annotations"]["kubewright.dev/cordoned-by"].is_null(), "{node}");
+    assert_eq!(api.uncordon(&w1, &Whose::Anybody).await.unwrap(), Uncordoned::Done);
 }
 
 /// Both replicas may stand on one node: then it is emptied one after the other, and one always serves.

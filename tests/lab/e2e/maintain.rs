@@ -145,7 +145,7 @@ fn restarts_all(operator: &Operator, lab: &Lab, kubectl: &Kubectl, client: &Clie
     kubectl.expect(&["apply", "-f", &volume.to_string_lossy()]);
     let began = Instant::now();
     let text = std::thread::scope(|scope| {
-        let detaching = scope.spawn(|| detaches_once_cordoned(lab, kubectl, "w2", &before["w2"]));
+        let detaching = scope.spawn(|| detaches_once_empty(lab, kubectl, "w2", &before["w2"]));
         let text = operator.expect(&["node", "maintain", "--all", "--reboot", "--yes"], 0);
         detaching.join().expect("it was detached");
         text
@@ -170,11 +170,26 @@ metadata: {name: lab-attachment}
 spec: {attacher: lab.example.com, nodeName: w2, source: {persistentVolumeName: lab-volume}}
 ";
 
-/// As a driver does that takes its time: longer than a restart needs to begin once a node is empty.
-fn detaches_once_cordoned(lab: &Lab, kubectl: &Kubectl, node: &str, boot: &str) {
-    const SLOW: Duration = Duration::from_secs(15);
+/// As a driver does that takes its time: the volume is there for a while after the last pod that could use it has gone.
+fn detaches_once_empty(lab: &Lab, kubectl: &Kubectl, node: &str, boot: &str) {
+    // Longer than a restart needs to begin once a node is empty.
+    const SLOW: Duration = Duration::from_secs(10);
     let cordoned = "--for=jsonpath={.spec.unschedulable}=true";
     kubectl.expect(&["wait", &format!("node/{node}"), cordoned, "--timeout=300s"]);
+    let on_it = format!("--field-selector=spec.nodeName={node}");
+    let stays = |pod: &Value| {
+        let owner = &pod["metadata"]["ownerReferences"][0]["kind"];
+        owner == "DaemonSet" || owner == "Node"
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let pods = kubectl.json(&["get", "pods", "--all-namespaces", &on_it]);
+        if pods["items"].as_array().expect("a list").iter().all(stays) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{node} is not emptied");
+        std::thread::sleep(Duration::from_millis(500));
+    }
     std::thread::sleep(SLOW);
     let now = lab.exec(node, "cat /proc/sys/kernel/random/boot_id").expect("it was not restarted yet");
     assert_eq!(now, boot, "it was restarted with a volume attached");

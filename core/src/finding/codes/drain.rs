@@ -7,7 +7,7 @@ use crate::finding::Severity::{Blocks, Info, NeedsConsent, Warns};
 pub const DRAIN: Area = Area {
     title: "Draining a node",
     about: "Found by looking at a node's pods and their budgets before it is cordoned. Agreeing to a code of a budget lets \
-            its pods be deleted past it, with their whole grace.",
+            its pods be deleted past it where it can never have room: with their whole grace, one at a time, each once as many serve as must.",
     sources: &["core/src/drain"],
     codes: &[
         code("DRAIN001", NeedsConsent, "Pods without a controller: nobody makes them anew elsewhere."),

@@ -181,15 +181,10 @@ impl Workloads for Cluster {
         }
         self.change(|state| {
             let seen = state.nodes.get_mut(node.as_str()).unwrap();
-            let is_meant = |by: Option<&str>| match whose {
-                Whose::Of(operation) => by == Some(operation.as_str()),
-                Whose::Kubewright => by.is_some(),
-                Whose::Anybody => true,
-            };
-            if is_meant(state.excluded.get(node.as_str()).map(String::as_str)) {
+            if state.excluded.get(node.as_str()).is_some_and(|by| whose.includes(Some(by))) {
                 state.excluded.remove(node.as_str());
             }
-            let meant = is_meant(seen.cordoned_by.as_deref());
+            let meant = whose.includes(seen.cordoned_by.as_deref());
             if seen.schedulable {
                 return Ok(Uncordoned::NotCordoned);
             }
