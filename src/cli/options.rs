@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kubewright_core::drain::Policy;
+use kubewright_core::finding::codes;
 use kubewright_core::planner::Choices;
 use kubewright_core::spec::Spec;
 
@@ -33,8 +34,17 @@ impl OfSpec {
 #[derive(Debug, clap::Args)]
 pub(super) struct Agreed {
     /// Agree to a finding that needs consent, by its code; may be repeated
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = code)]
     pub consent: Vec<String>,
+}
+
+/// A code that a finding can carry: one that is misspelt would agree to nothing and be noticed by nobody.
+pub(super) fn code(text: &str) -> Result<String, String> {
+    let code = text.to_ascii_uppercase();
+    match codes::lookup(&code) {
+        Some(_) => Ok(code),
+        None => Err("no finding has that code; a plan shows each one's before its text".to_owned()),
+    }
 }
 
 impl Agreed {

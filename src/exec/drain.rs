@@ -21,7 +21,8 @@ use super::cancel::Cancel;
 use super::hands::Hands;
 use super::objects::{connected, within};
 use super::{Failure, Telling};
-use crate::facts::nodes::{LOOK, is_final, look, peers};
+use crate::facts::nodes::{LOOK, look, peers};
+use crate::kube::is_final;
 use crate::ports::{Clock, Cordoned, KubeApi, KubeError, ObjectRef, Uncordoned, Whose};
 
 /// All watches are opened anew this often. Connections are pinged and failures are told, so this is only for a watch
@@ -191,6 +192,10 @@ struct Emptying<'a, 't> {
     /// Budgets without room, and since when.
     blocked: BTreeMap<Name, Timestamp>,
     asked: Asked<'a>,
+    /// Whether the watch has told of the cordon: a first list may be older than that.
+    cordoned: bool,
+    /// Pods that it went on without, as was agreed.
+    passed: Vec<(Name, Consent)>,
     /// What was said last.
     said: String,
     /// When the API was heard last.
@@ -208,6 +213,8 @@ impl<'a, 't> Emptying<'a, 't> {
             ledger: Ledger::default(),
             blocked: BTreeMap::new(),
             asked: FuturesUnordered::new(),
+            cordoned: false,
+            passed: Vec::new(),
             said: String::new(),
             heard: now,
             silence: None,
@@ -224,6 +231,7 @@ impl<'a, 't> Emptying<'a, 't> {
                 Pause::Empty if seen_empty => {
                     let (sent, refused) = self.ledger.sent();
                     tracing::info!(sent, refused, "drained");
+                    self.leave().await;
                     return Ok(());
                 }
                 Pause::Empty => {
@@ -266,10 +274,14 @@ impl<'a, 't> Emptying<'a, 't> {
                     }
                 }
             }
+            self.check_cordon()?;
             let decision = self.decide();
             self.act(&decision);
             match decision.end {
-                End::Drained if self.asked.is_empty() => return Ok(Pause::Empty),
+                End::Drained if self.asked.is_empty() => {
+                    self.passed = decision.passed;
+                    return Ok(Pause::Empty);
+                }
                 End::Blocked => return Err(self.blocked(&decision)),
                 End::Drained | End::Going => {}
             }
@@ -329,6 +341,20 @@ impl<'a, 't> Emptying<'a, 't> {
         Ok(())
     }
 
+    /// Whoever lets pods come while they are moved away wants no drain; it would go on for as long as they do.
+    fn check_cordon(&mut self) -> Result<(), Failure> {
+        let Some(node) = self.world.target().filter(|_| self.world.is_listed()) else { return Ok(()) };
+        if self.cordoned && node.schedulable {
+            let text = format!(
+                "somebody uncordoned {} while it was emptied; pods that moved stay where they are",
+                self.errand.node
+            );
+            return Err(Failure::new(text));
+        }
+        self.cordoned |= !node.schedulable;
+        Ok(())
+    }
+
     /// An API that is gone is waited for, by those who do not wait for ever as long as for anything else.
     fn check_silence(&mut self) -> Result<(), Failure> {
         let Some(said) = self.silence.clone() else { return Ok(()) };
@@ -354,7 +380,9 @@ impl<'a, 't> Emptying<'a, 't> {
                     self.asked.push(
                         async move {
                             let outcome = api.evict(&pod, &uid).await;
-                            remark(api, &pod, &outcome, receipt).await;
+                            if let (Outcome::Accepted, Some(receipt)) = (&outcome, receipt) {
+                                remark(api, &pod, &receipt).await;
+                            }
                             (pod, uid, outcome)
                         }
                         .boxed(),
@@ -369,7 +397,9 @@ impl<'a, 't> Emptying<'a, 't> {
                     self.asked.push(
                         async move {
                             let outcome = api.delete_pod(&pod, &uid).await;
-                            remark(api, &pod, &outcome, Some(receipt)).await;
+                            if outcome == Outcome::Accepted {
+                                remark(api, &pod, &receipt).await;
+                            }
                             (pod, uid, outcome)
                         }
                         .boxed(),
@@ -387,13 +417,23 @@ impl<'a, 't> Emptying<'a, 't> {
         (!losses.is_empty()).then(|| format!("operation {operation} evicts it, as was agreed: {}", losses.join("; ")))
     }
 
+    /// Says of the pods that it went on without why that was, to whoever finds them later too.
+    async fn leave(&mut self) {
+        for (pod, consent) in std::mem::take(&mut self.passed) {
+            let (operation, loss) = (self.errand.operation, consent.loss());
+            (self.telling)(&format!("{pod} is left, as was agreed: {loss}"));
+            let receipt = format!("operation {operation} goes on without it, as was agreed: {loss}");
+            remark(self.errand.api, &pod, &receipt).await;
+        }
+    }
+
     fn tell(&mut self, decision: &Decision) {
         if !self.world.is_listed() || self.silence.is_some() {
             return;
         }
         let mut line = standing(decision);
         for chain in self.chains(decision).iter().take(TOLD) {
-            line.push_str(&format!("; {}: {}", chain.pod, chain.sentences().join(", ")));
+            line.push_str(&format!("; {}: {}", chain.pods(), chain.sentences().join(", ")));
         }
         self.say(line);
     }
@@ -406,7 +446,7 @@ impl<'a, 't> Emptying<'a, 't> {
     }
 
     fn chains(&self, decision: &Decision) -> Vec<Why> {
-        decision.blockers().into_iter().map(|wait| why(&self.world, wait)).collect()
+        decision.blockers().into_iter().map(|(wait, more)| why(&self.world, wait, more)).collect()
     }
 
     /// It cannot go on: which pods, why, and what would free them.
@@ -414,7 +454,7 @@ impl<'a, 't> Emptying<'a, 't> {
         let mut lines = vec![format!("{} cannot be emptied: {}", self.errand.node, standing(decision))];
         let chains = self.chains(decision);
         for chain in chains.iter().take(TOLD) {
-            lines.push(format!("{} waits", chain.pod));
+            lines.push(format!("{} {}", chain.pods(), if chain.more == 0 { "waits" } else { "wait" }));
             lines.extend(chain.sentences().into_iter().map(|sentence| format!("  {sentence}")));
             lines.extend(chain.fix.iter().map(|fix| format!("  cheapest: {fix}")));
         }
@@ -444,11 +484,10 @@ fn open(api: &dyn KubeApi, view: &View) -> BoxStream<'static, (View, Result<News
     api.follow(view).map(move |news| (name.clone(), news)).boxed()
 }
 
-/// Writes the receipt once the thing was done. It is for people: where it cannot be written nothing waits for it.
-async fn remark(api: &dyn KubeApi, pod: &Name, outcome: &Outcome, receipt: Option<String>) {
-    let Some(text) = receipt.filter(|_| *outcome == Outcome::Accepted) else { return };
+/// Writes a receipt, once the thing was done. It is for people: where it cannot be written nothing waits for it.
+async fn remark(api: &dyn KubeApi, pod: &Name, text: &str) {
     let about = ObjectRef::namespaced("v1", "Pod", &pod.namespace, &pod.name);
-    if let Err(error) = api.remark(&about, "DrainConsent", &text).await {
+    if let Err(error) = api.remark(&about, "DrainConsent", text).await {
         tracing::warn!(%error, "a receipt was not written");
     }
 }

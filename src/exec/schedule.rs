@@ -37,8 +37,7 @@ pub async fn begin(
 ) -> Result<(), Failure> {
     let (host, host_spec) = hands.host(step).await?;
     let host = host.as_ref();
-    let program = program(Path::new(OURSELVES)).await?;
-    let digest = hex(&Sha256::digest(&program));
+    let (program, digest) = program(Path::new(OURSELVES)).await?;
     let there = ask(host, "program").await?;
     if there.stdout.trim() != digest {
         telling(&format!("kubewright comes to the host, {} MB", program.len() / 1_000_000));
@@ -130,10 +129,15 @@ pub fn with_places(script: Script) -> Script {
         .value("SERVICE", SERVICE)
 }
 
-/// The bytes of a program, read away from the threads that serve connections.
-async fn program(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The bytes of a program and their SHA-256, read away from the threads that serve connections.
+async fn program(path: &Path) -> Result<(Vec<u8>, String), Failure> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || fs::read(path)).await;
+    let read = tokio::task::spawn_blocking(move || {
+        let bytes = fs::read(path)?;
+        let digest = hex(&Sha256::digest(&bytes));
+        Ok::<_, std::io::Error>((bytes, digest))
+    });
+    let read = read.await;
     read.map_err(|error| Failure::new(format!("reading kubewright itself was cut short: {error}")))?
         .map_err(|error| Failure::new(format!("kubewright itself cannot be read: {error}")))
 }

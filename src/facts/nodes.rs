@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kubewright_core::drain::{Consent, Ledger, Name, News, Permission, Policy, View, World, decide};
 use kubewright_core::ids::HostName;
 
+use crate::kube::is_final;
 use crate::ports::{Fault, KubeApi, KubeError};
 
 /// How long the API may take to tell everything about one node.
@@ -130,7 +131,8 @@ async fn list(api: &dyn KubeApi, view: &View) -> Result<News, KubeError> {
         match stream.next().await {
             Some(Ok(news @ News::All(_))) => return Ok(news),
             Some(Ok(_)) => {}
-            Some(Err(error)) if is_final(&error) => return Err(error),
+            // Somebody waits for the plan: what we may not see is told at once.
+            Some(Err(error)) if is_final(&error) || error.fault == Fault::Forbidden => return Err(error),
             Some(Err(error)) => tracing::debug!(%error, "asking again"),
             None => return Err(KubeError::new(Fault::Server, "look at the node", "a watch ended")),
         }
@@ -154,10 +156,4 @@ pub(crate) fn peers<'n>(world: &World, budgets: impl IntoIterator<Item = &'n Nam
         Some(View::Peers { budget: name.clone(), selector })
     };
     budgets.into_iter().filter_map(view).collect()
-}
-
-/// Whether waiting is in vain.
-pub(crate) fn is_final(error: &KubeError) -> bool {
-    use crate::ports::ConnectionFault::Tls;
-    matches!(error.fault, Fault::Unauthorized | Fault::Forbidden | Fault::Invalid | Fault::Connection(Tls))
 }

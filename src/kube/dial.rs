@@ -40,6 +40,10 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// for a request: 5 s and two elections); what stays silent longer is not there any more.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
+/// The same of a request that changes something: admission webhooks are asked first, each of which may take up to 30 s
+/// (`timeoutSeconds`), and their refusal is an answer. Whoever is not there any more does not answer pings either.
+const ADMITTED: Duration = Duration::from_secs(40);
+
 /// How often an open connection with something under way is pinged, and how long the answer may take: a watch on a
 /// control plane that lost its power ends after twice this.
 const PING: Duration = Duration::from_secs(5);
@@ -221,7 +225,8 @@ impl Endpoint {
         loop {
             let request = request().map_err(|error| failure(ConnectionFault::Lost, error.to_string(), false))?;
             let path = request.uri().path().to_owned();
-            match tokio::time::timeout(ANSWER, self.pool.request(request)).await {
+            let limit = if request.method().is_safe() { ANSWER } else { ADMITTED };
+            match tokio::time::timeout(limit, self.pool.request(request)).await {
                 Ok(Ok(response)) => {
                     let (host, status, elapsed) = (&self.route.host, response.status().as_u16(), started.elapsed());
                     tracing::debug!(control_plane = %host, path, status, ?elapsed, "answered");
@@ -243,7 +248,7 @@ impl Endpoint {
                 Err(_) => {
                     return Err(failure(
                         ConnectionFault::Timeout,
-                        format!("no answer within {} s", ANSWER.as_secs()),
+                        format!("no answer within {} s", limit.as_secs()),
                         true,
                     ));
                 }

@@ -162,6 +162,15 @@ pub(super) fn passes(error: &KubeError) -> bool {
     }
 }
 
+/// Whether waiting is in vain. A refusal is not: RBAC is filled by the API server itself in its first seconds.
+pub(crate) fn is_final(error: &KubeError) -> bool {
+    match error.fault {
+        Fault::Unauthorized | Fault::Invalid => true,
+        Fault::Connection(_) => !passes(error),
+        _ => false,
+    }
+}
+
 /// What became of a connection that was open, in few words.
 pub(super) fn loss(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;

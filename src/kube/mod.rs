@@ -48,7 +48,7 @@ use tower::service_fn;
 pub use self::apply::apply_all;
 use self::dial::Dialer;
 pub use self::dial::{Credentials, Way};
-pub(crate) use self::fault::classify;
+pub(crate) use self::fault::{classify, is_final};
 use crate::ports::{
     Applied, Cordoned, Hosts, KubeApi, KubeError, Lines, ObjectRef, Patched, Readiness, Uncordoned, Whose, Workloads,
 };

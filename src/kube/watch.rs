@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::ClusterApi;
-use super::fault::{from_client, from_status, passes};
+use super::fault::{from_client, from_status, is_final};
 use super::observe::{
     attachment_state, claim_of, daemon_set_state, deployment_state, node_state, pod_state, renewed, replica_set_state,
     stateful_set_state,
@@ -392,15 +392,6 @@ pub(super) fn complaint(doing: &str, error: watcher::Error) -> Option<KubeError>
         watcher::Error::WatchError(status) if status.code == GONE => None,
         watcher::Error::WatchError(status) => Some(from_status(doing, status.code, &status)),
         watcher::Error::NoResourceVersion => None,
-    }
-}
-
-/// Whether waiting is in vain. A refusal is not: RBAC is filled by the API server itself in its first seconds.
-fn is_final(error: &KubeError) -> bool {
-    match error.fault {
-        Fault::Unauthorized | Fault::Invalid => true,
-        Fault::Connection(_) => !passes(error),
-        _ => false,
     }
 }
 

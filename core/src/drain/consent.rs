@@ -32,7 +32,7 @@ pub enum Consent {
     StuckTerminating,
     /// Evict pods from a node that nobody reaches, and not wait until they have ended.
     Unreachable,
-    /// Leave pods that come back because they tolerate the cordon.
+    /// Leave pods that come back: they tolerate the cordon, or name the node themselves.
     Returning,
 }
 

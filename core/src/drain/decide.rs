@@ -186,7 +186,9 @@ impl Reason {
     /// Whether waiting changes nothing: a person has to.
     fn is_hopeless(&self, policy: &Policy) -> bool {
         match self {
-            Self::Consent { .. } | Self::Forbidden { .. } => true,
+            // A kubelet that starts anew is not heard of for a moment.
+            Self::Consent { to } => *to != Consent::Unreachable,
+            Self::Forbidden { .. } => true,
             // Somebody may take one of the budgets away meanwhile.
             Self::TwoBudgets { .. } => !policy.wait,
             _ => false,
@@ -233,7 +235,7 @@ pub fn is_emptied(world: &World, policy: &Policy) -> bool {
     let Decision { actions, waits, .. } = decide(world, policy, &Ledger::default());
     let moving = actions.iter().map(Action::pod).chain(waits.iter().map(|wait| &wait.pod));
     // Those that come again whatever is done, as was agreed, had their tries.
-    let comes_again = |pod: &Pod| pod.tolerates_cordon() && policy.agrees(Consent::Returning);
+    let comes_again = |pod: &Pod| pod.owner.is_some() && policy.agrees(Consent::Returning);
     let mut others = moving.filter(|name| !world.pods.get(*name).is_some_and(comes_again));
     world.is_listed() && world.target().is_some_and(|node| !node.schedulable) && others.next().is_none()
 }
@@ -244,7 +246,7 @@ fn tier(pod: &Pod) -> u8 {
 
 /// Whether its owner's pods came back here after we evicted them, and will again.
 fn returns(pod: &Pod, ledger: &Ledger) -> bool {
-    pod.tolerates_cordon() && ledger.returned_with(pod) > RETURNS
+    ledger.returned_with(pod) > RETURNS
 }
 
 struct Work<'a> {
@@ -495,12 +497,12 @@ impl Decision {
         self.waits.iter().filter(|wait| of(wait)).filter_map(|wait| wait.budget()).collect()
     }
 
-    /// Waits that hold the drain up, by the budget or cause they share.
-    pub fn blockers(&self) -> Vec<&Wait> {
-        let mut seen: BTreeMap<String, &Wait> = BTreeMap::new();
+    /// Waits that hold the drain up, one for each budget or other cause, with how many more pods wait for the same.
+    pub fn blockers(&self) -> Vec<(&Wait, usize)> {
+        let mut seen: BTreeMap<(bool, &Name), (&Wait, usize)> = BTreeMap::new();
         for wait in self.waits.iter().filter(|wait| !wait.reason.is_moving() && !wait.reason.is_queueing()) {
-            let cause = wait.budget().map_or_else(|| wait.pod.to_string(), ToString::to_string);
-            seen.entry(cause).or_insert(wait);
+            let cause = wait.budget().map_or((false, &wait.pod), |budget| (true, budget));
+            seen.entry(cause).and_modify(|(_, more)| *more += 1).or_insert((wait, 0));
         }
         seen.into_values().collect()
     }

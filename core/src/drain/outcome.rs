@@ -72,7 +72,7 @@ pub enum Outcome {
         /// The API's words.
         said: String,
     },
-    /// An admission webhook refused or did not answer.
+    /// An admission webhook refused or did not answer, or a policy refused.
     Denied {
         /// Its words.
         said: String,
@@ -115,12 +115,13 @@ impl Outcome {
     pub fn of(answer: &Answer) -> Self {
         let said = answer.said.clone();
         let cause = |reason: &str| answer.causes.iter().find(|cause| cause.reason == reason);
-        let webhook = said.contains("admission webhook") || said.contains("calling webhook");
+        let refuses = ["admission webhook", "calling webhook", "ValidatingAdmissionPolicy"];
+        let not_admitted = refuses.iter().any(|words| said.contains(words));
         match answer.code {
             None => Self::Unknown { said },
             Some(200..=299) => Self::Accepted,
             Some(_) if said.contains("more than one PodDisruptionBudget") => Self::TwoBudgets { said },
-            Some(_) if webhook => Self::Denied { said },
+            Some(_) if not_admitted => Self::Denied { said },
             Some(_) if cause(TERMINATING).is_some() => Self::Closing,
             Some(404) => Self::Gone,
             // An eviction and a deletion say it in different words.

@@ -1,6 +1,7 @@
 //! Decisions on single cases, and a model of API server and controllers against which whole drains run in random order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -114,6 +115,20 @@ fn nothing_is_evicted_where_one_pod_can_never_go() {
 }
 
 #[test]
+fn pods_that_wait_for_the_same_budget_are_told_together() {
+    let pods = vec![
+        ("a-0", of_app("a", "1")),
+        ("a-1", of_app("a", "2")),
+        ("a-2", of_app("a", "3")),
+        ("bare", Pod { owner: None, ..of_app("b", "4") }),
+    ];
+    let decision = once(&world(pods, vec![("a", budget("a", 2, 2, 4))]), &Policy::default());
+    let told: Vec<(String, usize)> =
+        decision.blockers().iter().map(|(wait, more)| (wait.pod.name.clone(), *more)).collect();
+    assert_eq!(told, [("bare".to_owned(), 0), ("a-0".to_owned(), 2)]);
+}
+
+#[test]
 fn two_budgets_are_never_tried_and_only_passed_with_consent() {
     let budgets = || vec![("a", budget("a", 4, 2, 4)), ("b", budget("a", 4, 2, 4))];
     let world = world(vec![("a-0", of_app("a", "1"))], budgets());
@@ -176,18 +191,37 @@ fn a_drain_that_does_not_wait_ends_when_nothing_moves() {
 }
 
 #[test]
-fn pods_that_come_back_for_ever_are_named_in_the_end() {
+fn a_kubelet_that_is_not_heard_of_for_a_moment_ends_no_drain() {
+    let mut silent = world(vec![("a-0", of_app("a", "1"))], Vec::new());
+    Arc::make_mut(&mut silent.nodes).get_mut("w1").unwrap().unreachable = true;
     let mut ledger = Ledger::default();
+    ledger.look(&silent);
+    let decision = decide(&silent, &Policy::default(), &ledger);
+    assert_eq!((decision.actions.len(), decision.end), (0, End::Going), "nothing is evicted that could not end");
+    assert_eq!(reason(&decision, "a-0"), &Reason::Consent { to: Consent::Unreachable });
+    silent.now = noon() + SignedDuration::from_secs(180);
+    assert_eq!(decide(&silent, &Policy::default(), &ledger).end, End::Blocked);
+}
+
+#[test]
+fn pods_that_come_back_for_ever_are_named_in_the_end() {
     let all = Toleration { key: None, value: None, effect: None };
+    come_back(vec![all]);
+    // Bound by its own `nodeName`, for which no scheduler is asked.
+    come_back(Vec::new());
+}
+
+fn come_back(tolerations: Vec<Toleration>) {
+    let mut ledger = Ledger::default();
     for round in 0..3 {
-        let pod = Pod { tolerations: vec![all.clone()], ..of_app("a", &round.to_string()) };
+        let pod = Pod { tolerations: tolerations.clone(), ..of_app("a", &round.to_string()) };
         let world = world(vec![("a-0", pod)], Vec::new());
         ledger.look(&world);
         assert_eq!(decide(&world, &Policy::default(), &ledger).actions.len(), 1, "round {round}");
         ledger.send(&world, &shop("a-0"), &round.to_string(), None);
         ledger.answer(&world, &shop("a-0"), &round.to_string(), Outcome::Accepted, noon());
     }
-    let world = world(vec![("a-0", Pod { tolerations: vec![all], ..of_app("a", "3") })], Vec::new());
+    let world = world(vec![("a-0", Pod { tolerations, ..of_app("a", "3") })], Vec::new());
     ledger.look(&world);
     let decision = decide(&world, &Policy::default(), &ledger);
     assert_eq!(reason(&decision, "a-0"), &Reason::Consent { to: Consent::Returning });
@@ -216,7 +250,7 @@ fn the_chain_leads_from_the_pod_to_what_is_at_the_bottom() {
     let peers = peers.into_iter().map(|(name, pod)| Object::Pod(shop(name), Box::new(pod)));
     world.take(&view, News::All(peers.collect()));
     let wait = Wait { pod: shop("cart-2"), reason: Reason::Budget { budget: shop("cart") } };
-    let chain = why(&world, &wait);
+    let chain = why(&world, &wait, 0);
     assert_eq!(
         chain.sentences(),
         [

@@ -14,6 +14,9 @@ use super::world::{Name, Pod, Readiness, World};
 pub struct Why {
     /// The pod that does not go.
     pub pod: Name,
+    /// How many more pods wait for the same.
+    #[serde(default)]
+    pub more: usize,
     /// From what holds it to what is at the bottom of that.
     pub links: Vec<Link>,
     /// The cheapest change that frees it, where one is known.
@@ -111,9 +114,9 @@ pub enum Link {
 /// Peers that are told by name; the rest is as stuck as these.
 const PEERS: usize = 3;
 
-/// Why a pod does not go.
-pub fn why(world: &World, wait: &Wait) -> Why {
-    let mut chain = Why { pod: wait.pod.clone(), links: Vec::new(), fix: None };
+/// Why a pod does not go, and more of them for the same reason.
+pub fn why(world: &World, wait: &Wait, more: usize) -> Why {
+    let mut chain = Why { pod: wait.pod.clone(), more, links: Vec::new(), fix: None };
     match &wait.reason {
         Reason::Budget { budget } => chain.budget(world, budget),
         Reason::Behind { budget } => {
@@ -194,6 +197,14 @@ impl Why {
             }
             (None, None) => format!("see kubectl -n {} describe pod {}", name.namespace, name.name),
         });
+    }
+
+    /// The pod, and how many more: `shop/cart-1 and 2 more`.
+    pub fn pods(&self) -> String {
+        match self.more {
+            0 => self.pod.to_string(),
+            more => format!("{} and {more} more", self.pod),
+        }
     }
 
     /// All of it in lines, the pod's own left out.

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::stores::{Endpoint, at_once};
 use super::{packed, unreadable};
 use crate::backup::reading::{self, Unopened};
+use crate::cli::options::code;
 use crate::error::{Error, ExitCode};
 use crate::report::{self, Paint, snapshot as drawn};
 
@@ -32,7 +33,7 @@ pub struct Verify {
     #[arg(long, value_name = "REVISION")]
     revision: Option<i64>,
     /// Agree to a finding that needs consent, by its code; may be repeated
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = code)]
     consent: Vec<String>,
     #[command(flatten)]
     endpoint: Endpoint,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::ArgGroup;
 use kubewright_core::ids::HostName;
 use kubewright_core::planner::{self, Choices, Desired, Identity, Nodes, Outcome, Script, Work};
 
@@ -24,16 +25,18 @@ const LONGEST_SCRIPT: usize = 64 << 10;
 /// its `maxUnavailable` allows, one where it says nothing; control planes after them, one after another, the one whose
 /// etcd leads last. What is done on a node, where asked for, has this order: packages, script, restart.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("whom").required(true).args(["nodes", "all"]))]
+#[command(group = ArgGroup::new("work").required(true).multiple(true).args(["packages", "reboot", "script"]))]
 pub struct Maintain {
     /// The nodes, by their names in the spec
-    #[arg(value_name = "NODE", required_unless_present = "all")]
+    #[arg(value_name = "NODE")]
     nodes: Vec<String>,
     /// Every node of the cluster that the spec names
-    #[arg(long, conflicts_with = "nodes")]
+    #[arg(long)]
     all: bool,
     /// Bring the distribution's packages up to date; those of Kubernetes and containerd, and any that own a file of
     /// kubewright's, stay as they are
-    #[arg(long, required_unless_present_any = ["reboot", "script"])]
+    #[arg(long)]
     packages: bool,
     /// Restart the machine
     #[arg(long)]

@@ -51,7 +51,7 @@ fn looked(observed: &Observed) -> (drain::Decision, Vec<drain::Why>) {
     // What other tools do without asking keeps no pod there.
     let policy = Policy { consents: [Consent::Bare, Consent::EmptyDir].into(), wait: true, ..Policy::default() };
     let decision = decide(observed, &policy, &Ledger::default());
-    let chains = decision.blockers().into_iter().map(|wait| drain::why(observed, wait)).collect();
+    let chains = decision.blockers().into_iter().map(|(wait, more)| drain::why(observed, wait, more)).collect();
     (decision, chains)
 }
 
@@ -69,13 +69,13 @@ fn text(observed: &Observed, decision: &drain::Decision, chains: &[drain::Why]) 
         (decision.left.len(), "stay (DaemonSets, static, finished)"),
         (free, "can go"),
         (decision.standing.moving - decision.actions.len(), "going"),
-        (chains.len(), "held up"),
+        (chains.iter().map(|chain| 1 + chain.more).sum(), "held up"),
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
     text.push_str(&format!("  pods: {}\n", if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }));
     for chain in chains {
-        text.push_str(&format!("  {}\n", chain.pod));
+        text.push_str(&format!("  {}\n", chain.pods()));
         for sentence in chain.sentences() {
             text.push_str(&format!("     {sentence}\n"));
         }

@@ -9,7 +9,7 @@ use kubewright::exec::cancel::Cancel;
 use kubewright::exec::drain::{Errand, empty};
 use kubewright::facts::nodes::look;
 use kubewright::ports::{Clock, Workloads};
-use kubewright_core::drain::{Consent, Outcome, Policy, Readiness, Toleration};
+use kubewright_core::drain::{Consent, Deletion, Outcome, Policy, Readiness, Toleration};
 use kubewright_core::ids::{HostName, OperationId};
 use tokio::time::{Instant, sleep};
 
@@ -134,6 +134,37 @@ async fn a_bare_pod_needs_a_yes_and_leaves_a_receipt() {
             "Pod shop/cart-1: operation 7f3a9c evicts it, as was agreed: no controller makes it anew: it is gone for good"
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_gone_on_without_has_its_receipt() {
+    let cluster = Cluster::new().app("cart", &["w1"]);
+    let due = cluster.clock.now() - jiff::SignedDuration::from_mins(5);
+    cluster.change(|state| {
+        let pod = state.pods.get_mut(&shop("cart-1")).unwrap();
+        pod.finalizers = vec!["example.com/backup".to_owned()];
+        pod.deletion = Some(Deletion { due });
+    });
+    let policy = Policy { consents: [Consent::FinalizerHeld].into(), ..Policy::default() };
+    let (outcome, told) = drained(&cluster, &policy, &Cancel::default()).await;
+    assert_eq!(outcome, Ok(()));
+    let remarks = cluster.seen(|state| state.remarks.clone());
+    assert!(matches!(&remarks[..], [one] if one.contains("goes on without it, as was agreed")), "{remarks:?}");
+    assert!(told.iter().any(|line| line.contains("shop/cart-1 is left, as was agreed")), "{told:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_uncordons_the_node_ends_its_drain() {
+    let cluster = Cluster::new().app("cart", &["w1", "w2"]).budget("cart", 2);
+    let person = cluster.clone();
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(20)).await;
+        person.change(|state| state.nodes.get_mut("w1").unwrap().schedulable = true);
+    });
+    let (outcome, _) = plainly(&cluster).await;
+    let failure = outcome.unwrap_err();
+    assert!(failure.undone && failure.text.contains("somebody uncordoned w1"), "{}", failure.text);
+    cluster.seen(|state| assert!(state.evictions.is_empty() && state.nodes["w1"].cordoned_by.is_none()));
 }
 
 #[tokio::test(start_paused = true)]

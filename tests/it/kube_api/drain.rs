@@ -273,6 +273,7 @@ async fn answers(api: &ClusterApi, cluster: &ControlPlane) {
     assert!(scheduler.may(Permission::WatchPods).await.unwrap() && api.may(Permission::Evict).await.unwrap());
 
     throttled(api, &scheduler).await;
+    not_admitted(api, &name, &uid).await;
     unanswered(api, cluster, &name, &uid).await;
     of_another_namespace(api).await;
     let about = ObjectRef::namespaced("v1", "Pod", "shop", &name.name);
@@ -317,6 +318,58 @@ async fn throttled(api: &ClusterApi, scheduler: &ClusterApi) {
         assert!(Instant::now() < deadline, "{answers:?}");
     }
     Api::<FlowSchema>::all(api.client()).delete("narrow", &DeleteParams::default()).await.unwrap();
+}
+
+/// A policy that says no, and a webhook that takes longer than any other answer may and is then counted as a no.
+async fn not_admitted(api: &ClusterApi, name: &Name, uid: &str) {
+    let version = "admissionregistration.k8s.io/v1";
+    let evictions =
+        json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"] }]);
+    let policy = json!({
+        "apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": "office-hours" },
+        "spec": {
+            "failurePolicy": "Fail", "matchConstraints": { "resourceRules": evictions },
+            "validations": [{ "expression": "false", "message": "nothing moves before noon" }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": "office-hours" },
+        "spec": { "policyName": "office-hours", "validationActions": ["Deny"] },
+    });
+    // Connections are taken and nothing is ever said.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", silent.local_addr().unwrap());
+    let webhook = json!({
+        "apiVersion": version, "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "silent" },
+        "webhooks": [{
+            "name": "silent.example.com", "clientConfig": { "url": url }, "rules": evictions, "timeoutSeconds": 12,
+            "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        }],
+    });
+    let cases = [(vec![policy, binding], "nothing moves before noon"), (vec![webhook], "silent.example.com")];
+    for (objects, expected) in cases {
+        for object in &objects {
+            api.apply(object).await.unwrap();
+        }
+        // API servers hear of it a moment later; an eviction of nobody tells when.
+        let nobody = shop("nobody");
+        let deadline = Instant::now() + MINUTE;
+        while api.evict(&nobody, "u").await == Outcome::Gone {
+            assert!(Instant::now() < deadline, "it is not heard of: {expected}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let outcome = api.evict(name, uid).await;
+        assert!(matches!(&outcome, Outcome::Denied { said } if said.contains(expected)), "{outcome:?}");
+        for object in &objects {
+            let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+            api.delete(&ObjectRef::cluster_wide(version, kind, name)).await.unwrap();
+        }
+        let deadline = Instant::now() + MINUTE;
+        while api.evict(&nobody, "u").await != Outcome::Gone {
+            assert!(Instant::now() < deadline, "it is not gone: {expected}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
 }
 
 /// An answer that is lost on its way: nobody knows, and the eviction was done.

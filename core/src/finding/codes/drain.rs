@@ -34,7 +34,7 @@ pub const DRAIN: Area = Area {
         code(
             "DRAIN006",
             NeedsConsent,
-            "Pods tolerate the cordon and come back after each eviction. With consent they are left.",
+            "Pods come back after each eviction: they tolerate the cordon, or are bound to the node by its name. With consent they are left.",
         ),
         code(
             "DRAIN007",

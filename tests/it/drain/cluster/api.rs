@@ -186,6 +186,7 @@ impl Workloads for Cluster {
             }
             let meant = whose.includes(seen.cordoned_by.as_deref());
             if seen.schedulable {
+                seen.cordoned_by.take_if(|by| whose.includes(Some(by)));
                 return Ok(Uncordoned::NotCordoned);
             }
             if !meant {
