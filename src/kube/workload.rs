@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{
     Node as ApiNode, NodeSelectorRequirement, Pod as ApiPod, Toleration as ApiToleration,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kubewright_core::drain::{
     Budget, Deletion, EmptyDir, Node, Operator, Owner, Phase, Pod, Readiness, Requirement, Selector, Toleration,
@@ -51,18 +51,13 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
     let condition =
         |of: &str| status.iter().flat_map(|status| status.conditions.iter().flatten()).find(move |one| one.type_ == of);
     let state = pod_state(pod);
-    let controller = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     // A pod that is being deleted may serve to its last moment; whether it does is its condition's to say.
     let ready = condition("Ready").is_some_and(|ready| ready.status == "True");
     Pod {
         uid: metadata.uid.clone().unwrap_or_default(),
         node: spec.node_name.clone(),
         labels: state.labels,
-        owner: controller.map(|owner| Owner {
-            kind: owner.kind.clone(),
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-        }),
+        owner: controller(metadata),
         phase: match status.and_then(|status| status.phase.as_deref()) {
             Some("Succeeded") => Phase::Succeeded,
             Some("Failed") => Phase::Failed,
@@ -178,7 +173,14 @@ pub(super) fn budget(budget: &PodDisruptionBudget) -> Budget {
         desired: count(status.and_then(|status| status.desired_healthy)),
         expected: count(status.and_then(|status| status.expected_pods)),
         sync_failed: failed.map(|condition| condition.message.clone()),
+        owner: controller(&budget.metadata),
     }
+}
+
+/// Whoever controls an object.
+fn controller(metadata: &ObjectMeta) -> Option<Owner> {
+    let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    Some(Owner { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() })
 }
 
 /// A selector; `None` for one that cannot be read, which the API server skips as well.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::selector::Selector;
-use super::world::{Phase, Pod};
+use super::world::{Owner, Phase, Pod};
 
 /// A PodDisruptionBudget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Budget {
     pub expected: i32,
     /// The controller's words where it could not work the status out.
     pub sync_failed: Option<String>,
+    /// Whoever made it and keeps it so, where it was made by a program.
+    pub owner: Option<Owner>,
 }
 
 /// What a budget asks for, in the API's words (`1`, `50%`).
@@ -88,6 +90,25 @@ pub enum Room {
     Behind,
 }
 
+impl Wanted {
+    /// How many must serve where there should be so many. A percentage is rounded up whichever wish it is for
+    /// (kubernetes pkg/controller/disruption, `GetScaledValueFromIntOrPercent` with `roundUp`).
+    pub fn desired(&self, expected: i32) -> Option<i32> {
+        let scaled = |value: &str| match value.strip_suffix('%') {
+            Some(percent) => {
+                let percent: i64 = percent.parse().ok()?;
+                i32::try_from((i64::from(expected) * percent + 99).div_euclid(100)).ok()
+            }
+            None => value.parse().ok(),
+        };
+        match self {
+            Self::MinAvailable(value) => scaled(value),
+            Self::MaxUnavailable(value) => scaled(value).map(|most| (expected - most).max(0)),
+            Self::Unset => Some(0),
+        }
+    }
+}
+
 impl Budget {
     /// Whether it counts the pod; its namespace is the caller's business.
     pub fn counts(&self, pod: &Pod) -> bool {
@@ -121,12 +142,20 @@ impl Budget {
             return Some(Never::SyncFailed { said: said.clone() });
         }
         if self.observed_generation < self.generation {
-            return self.is_zero_by_words().then_some(Never::Zero);
+            // The status is of other wishes; how many pods there should be hangs on none of them.
+            let by_words = self.wanted.desired(self.expected).is_some_and(|desired| desired >= self.expected);
+            return (self.is_zero_by_words() || (self.expected > 0 && by_words)).then_some(Never::Zero);
         }
         if self.expected > 0 && self.desired >= self.expected {
-            return Some(if self.expected == 1 && !self.is_zero_by_words() { Never::OnlyReplica } else { Never::Zero });
+            let only = (self.expected, self.desired) == (1, 1) && !self.is_zero_by_words();
+            return Some(if only { Never::OnlyReplica } else { Never::Zero });
         }
         (self.desired == 0 && self.healthy == 0 && !pod.is_ready()).then_some(Never::Permissive)
+    }
+
+    /// Whether it holds a pod that does not serve anyway, because too few others do.
+    pub fn holds_unready(&self, pod: &Pod) -> bool {
+        !pod.is_ready() && self.room(pod) == Room::No && self.healthy < self.desired
     }
 
     /// `maxUnavailable` of nothing, `minAvailable` of all.
@@ -157,8 +186,12 @@ impl Budget {
         match (never, &self.wanted) {
             (Never::OnlyReplica, _) => "replicas 2, or maxUnavailable 1".to_owned(),
             (Never::Zero, Wanted::MaxUnavailable(_)) => "maxUnavailable 1".to_owned(),
+            // More replicas help a number only.
+            (Never::Zero, Wanted::MinAvailable(value)) if self.expected > 1 && value.ends_with('%') => {
+                format!("minAvailable {}", self.expected - 1)
+            }
             (Never::Zero, _) if self.expected > 1 => {
-                format!("minAvailable {}, or replicas {}", self.expected - 1, self.expected + 1)
+                format!("minAvailable {}, or replicas {}", self.expected - 1, self.desired + 1)
             }
             (Never::Zero, _) => "maxUnavailable 1 instead of minAvailable".to_owned(),
             (Never::SyncFailed { .. }, _) => {
@@ -195,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn percentages_are_rounded_up_for_either_wish() {
+        let least = |value: &str, of| Wanted::MinAvailable(value.into()).desired(of);
+        let most = |value: &str, of| Wanted::MaxUnavailable(value.into()).desired(of);
+        assert_eq!((least("50%", 1), least("50%", 3), least("2", 5)), (Some(1), Some(2), Some(2)));
+        assert_eq!((most("30%", 3), most("50%", 1), most("7", 5)), (Some(2), Some(0), Some(0)));
+        assert_eq!(least("many", 3), None);
+    }
+
+    #[test]
     fn a_pod_that_never_ran_is_nobodys_budget() {
         let pending = Pod { phase: Phase::Pending, ..pod(false) };
         assert_eq!(budget(0, 2, 3).room(&pending), Room::NotAsked);
@@ -216,6 +258,12 @@ mod tests {
         assert_eq!(single.never(&pod(true)), Some(Never::OnlyReplica));
         let all = Budget { wanted: Wanted::MinAvailable("3".into()), ..budget(3, 3, 3) };
         assert_eq!(all.smallest_change(&all.never(&pod(true)).unwrap()), "minAvailable 2, or replicas 4");
+        let far = Budget { wanted: Wanted::MinAvailable("5".into()), ..budget(3, 5, 3) };
+        assert_eq!(far.smallest_change(&far.never(&pod(true)).unwrap()), "minAvailable 2, or replicas 6");
+        let percent = Budget { wanted: Wanted::MinAvailable("100%".into()), ..budget(3, 3, 3) };
+        assert_eq!(percent.smallest_change(&percent.never(&pod(true)).unwrap()), "minAvailable 2");
+        let alone = Budget { wanted: Wanted::MinAvailable("4".into()), ..budget(1, 4, 1) };
+        assert_eq!(alone.never(&pod(true)), Some(Never::Zero), "another replica would not do");
         assert_eq!(budget(1, 1, 2).never(&pod(true)), None, "it waits for the second");
         assert_eq!(budget(0, 0, 2).never(&pod(false)), Some(Never::Permissive));
         let failed = Budget { sync_failed: Some("no scale".into()), ..budget(0, 0, 0) };

@@ -223,6 +223,7 @@ impl<'a> Ahead<'a> {
 
     fn budgets(&mut self, moves: &[Moving<'_>]) {
         let mut never: BTreeMap<&Name, (&Budget, Never, Vec<&Name>)> = BTreeMap::new();
+        let mut unready: BTreeMap<&Name, (&Budget, Vec<&Name>)> = BTreeMap::new();
         for (name, pod, _) in moves.iter().filter(|(_, pod, _)| pod.deletion.is_none()) {
             let budgets: Vec<_> = self.world.budgets_of(name, pod).collect();
             if budgets.len() > 1 {
@@ -237,6 +238,8 @@ impl<'a> Ahead<'a> {
             for (key, budget) in budgets {
                 if let Some(why) = budget.never(pod) {
                     never.entry(key).or_insert_with(|| (budget, why, Vec::new())).2.push(name);
+                } else if budget.holds_unready(pod) {
+                    unready.entry(key).or_insert_with(|| (budget, Vec::new())).1.push(name);
                 } else if budget.observed_generation < budget.generation {
                     let text = format!("{key}: its status is behind its wishes, so that the API server evicts nothing");
                     let hint = "see that kube-controller-manager runs".to_owned();
@@ -244,6 +247,18 @@ impl<'a> Ahead<'a> {
                 }
             }
         }
+        for (key, (budget, pods)) in unready {
+            let text = format!(
+                "{key}: {} not Ready and held all the same, for {} of the {} that must serve do: {}",
+                if pods.len() == 1 { "1 pod is".to_owned() } else { format!("{} pods are", pods.len()) },
+                budget.healthy,
+                budget.desired,
+                named(pods.into_iter())
+            );
+            let hint = "unhealthyPodEvictionPolicy: AlwaysAllow lets pods go that do not serve anyway".to_owned();
+            self.tell(Severity::Warns, "PDB008", text, Some(hint));
+        }
+        self.shared_budgets(moves);
         for (key, (budget, why, pods)) in never {
             let (code, text) = match &why {
                 Never::Zero => {
@@ -260,11 +275,37 @@ impl<'a> Ahead<'a> {
             };
             self.forecast.blocked_budgets.insert(key.clone(), code);
             let text = format!("{key}: {text}; it holds {}", named(pods.into_iter()));
-            let hint = format!(
-                "smallest change: {}; or agree that its pods are deleted past it, one at a time",
-                budget.smallest_change(&why)
-            );
+            let change = match &budget.owner {
+                Some(owner) => format!(
+                    "{} {} keeps it so: have that give its pod here up first, such as by a switchover",
+                    owner.kind, owner.name
+                ),
+                None => format!("smallest change: {}", budget.smallest_change(&why)),
+            };
+            let hint = format!("{change}; or agree that its pods are deleted past it, one at a time");
             self.tell(Severity::NeedsConsent, code, text, Some(hint));
+        }
+    }
+
+    /// Budgets that count pods of several controllers, mostly by a selector that is wider than was meant.
+    fn shared_budgets(&mut self, moves: &[Moving<'_>]) {
+        let mut counted: BTreeMap<&Name, BTreeSet<String>> = BTreeMap::new();
+        for (name, pod, _) in moves {
+            let Some(owner) = &pod.owner else { continue };
+            // The ReplicaSets of one Deployment, old and new, share all of their name but the last part.
+            let whose = match owner.name.rsplit_once('-') {
+                Some((deployment, _)) if owner.kind == "ReplicaSet" => format!("Deployment {deployment}"),
+                _ => format!("{} {}", owner.kind, owner.name),
+            };
+            for (key, _) in self.world.budgets_of(name, pod) {
+                counted.entry(key).or_default().insert(whose.clone());
+            }
+        }
+        for (key, whose) in counted.into_iter().filter(|(_, whose)| whose.len() > 1) {
+            let names = whose.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let text =
+                format!("{key}: it counts pods of {} controllers, which share what it allows: {names}", whose.len());
+            self.tell(Severity::Info, "PDB009", text, Some("kubectl get pdb: is its selector meant so?".to_owned()));
         }
     }
 

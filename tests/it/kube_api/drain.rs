@@ -20,10 +20,9 @@ use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
 use serde_json::{Value, json};
 
-use super::MINUTE;
 use super::control_plane::ControlPlane;
-use super::kubelets;
 use super::tunnel::TunnelHosts;
+use super::{MINUTE, budgets, kubelets};
 
 /// A drain that takes longer hangs. Alone on two cores it takes half a minute; beside a build it was seen to take more than one.
 const HANGS: Duration = Duration::from_secs(300);
@@ -66,11 +65,13 @@ pub async fn drains(api: &ClusterApi, cluster: &ControlPlane) {
     tokio::select! {
         () = run(api.client(), "shop") => panic!("kubelets ended"),
         () = run(api.client(), "leaving") => panic!("kubelets ended"),
+        () = run(api.client(), budgets::NAMESPACE) => panic!("kubelets ended"),
         // CoreDNS may stand on the node that is emptied.
         () = run(api.client(), "kube-system") => panic!("kubelets ended"),
         () = async {
             let available = Condition::DeploymentAvailable { namespace: "shop".into(), name: "cart".into() };
             api.wait_until(&available, MINUTE, &mut super::silent()).await.unwrap();
+            budgets::are_worked_out_as_the_controller_does(api).await;
             cordons(api).await;
             moves_pods(api).await;
             room(api).await;

@@ -1,6 +1,7 @@
 //! `kubewright::kube` against real API servers: what manifests/ renders is taken, waits end when they should, and a
 //! lost control plane is not noticed by more than a pause.
 
+mod budgets;
 mod control_plane;
 mod drain;
 mod kubelets;

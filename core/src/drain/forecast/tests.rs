@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::drain::sample::{budget, noon, of_app, owned, selector, shop, world};
-use crate::drain::{Amounts, Apart, EmptyDir, Neighbour, Occupancy, Used};
+use crate::drain::{Amounts, Apart, Budget, EmptyDir, Neighbour, Occupancy, Owner, Used};
 
 #[test]
 fn the_forecast_says_what_blocks_what_is_lost_and_how_long() {
@@ -30,6 +30,45 @@ fn the_forecast_says_what_blocks_what_is_lost_and_how_long() {
     assert_eq!((ahead.moves, ahead.stays, ahead.longest_grace.as_secs()), (6, 1, 1800));
     assert_eq!(ahead.blocked_budgets, BTreeMap::from([(shop("postgres"), "PDB002")]));
     assert!(ahead.findings.iter().all(|one| crate::finding::codes::lookup(&one.code).is_some()));
+}
+
+#[test]
+fn budgets_that_hold_the_unready_that_are_shared_and_that_are_kept_so_by_an_operator_are_told() {
+    let unready = Pod { readiness: Default::default(), ..of_app("cart", "1") };
+    let two = |name: &str, uid: &str| {
+        let mut pod = of_app("web", uid);
+        pod.owner.as_mut().unwrap().name = name.to_owned();
+        (name.to_owned(), pod)
+    };
+    let (old, new) = (two("web-5f6d", "2"), two("web-77aa", "3"));
+    let kept = Owner { kind: "Cluster".into(), name: "pg".into(), uid: "c".into() };
+    let mut accident = of_app("api", "5");
+    accident.labels.insert("app".into(), "web".into());
+    let seen = |all: bool| {
+        let mut pods = vec![
+            ("cart-1", unready.clone()),
+            (&*old.0, old.1.clone()),
+            (&*new.0, new.1.clone()),
+            ("pg-1", of_app("pg", "4")),
+        ];
+        pods.extend(all.then(|| ("api-1", accident.clone())));
+        let pg = Budget { owner: Some(kept.clone()), ..budget("pg", 1, 1, 1) };
+        world(pods, vec![("cart", budget("cart", 1, 2, 3)), ("web", budget("web", 3, 1, 3)), ("pg", pg)])
+    };
+    let told = |world: &World| -> Vec<String> {
+        let findings = forecast(world, &Policy::default(), &[]).findings;
+        findings
+            .into_iter()
+            .map(|one| format!("{} {} [{}]", one.code, one.text, one.hint.unwrap_or_default()))
+            .collect()
+    };
+    let lines = told(&seen(false));
+    let of = |code: &str| lines.iter().find(|line| line.starts_with(code));
+    assert!(of("PDB008").is_some_and(|line| line.contains("1 of the 2 that must serve do: shop/cart-1")), "{lines:#?}");
+    assert!(of("PDB002").is_some_and(|line| line.contains("Cluster pg keeps it so")), "{lines:#?}");
+    assert_eq!(of("PDB009"), None, "a rollout has two ReplicaSets");
+    let shared = told(&seen(true)).join("\n");
+    assert!(shared.contains("PDB009 shop/web: it counts pods of 2 controllers, which share what it allows: Deployment web, ReplicaSet api"), "{shared}");
 }
 
 #[test]

@@ -99,5 +99,11 @@ pub const DRAIN: Area = Area {
             Warns,
             "The controller has not caught up with a budget: until then the API server evicts none of its pods.",
         ),
+        code(
+            "PDB008",
+            Warns,
+            "A budget holds pods that are not Ready, because too few others serve (unhealthyPodEvictionPolicy).",
+        ),
+        code("PDB009", Info, "A budget counts pods of several controllers, which share what it allows."),
     ],
 };
