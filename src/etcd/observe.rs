@@ -1,6 +1,7 @@
 //! What all members say, put together. Each is asked at its own endpoint, all at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use etcd_client::{AlarmType, Client};
 use futures::future::join_all;
@@ -23,8 +24,21 @@ struct Said {
     members: Option<Vec<Member>>,
 }
 
-/// One observation of the cluster.
+/// How long an election takes, with etcd's own `--election-timeout` of 1 s, a vote that is split once and a machine that is busy.
+const ELECTION: Duration = Duration::from_secs(2);
+
+/// One observation of the cluster; another one where the first fell into an election, of which nothing lasting can be told.
 pub(super) async fn observe(endpoints: &[Endpoint], clock: &dyn Clock) -> Result<EtcdFacts, EtcdError> {
+    let facts = look(endpoints, clock).await?;
+    if !facts.is_amid_election() {
+        return Ok(facts);
+    }
+    tracing::debug!("asked amid an election; asking again");
+    tokio::time::sleep(ELECTION).await;
+    look(endpoints, clock).await
+}
+
+async fn look(endpoints: &[Endpoint], clock: &dyn Clock) -> Result<EtcdFacts, EtcdError> {
     let asked = endpoints.iter().map(|endpoint| async { (&endpoint.place, ask(endpoint, clock).await) });
     together(join_all(asked).await)
 }

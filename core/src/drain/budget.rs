@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::selector::Selector;
-use super::world::{Owner, Phase, Pod};
+use super::world::{Owner, Pod};
 
 /// A PodDisruptionBudget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +117,7 @@ impl Budget {
 
     /// What it says to the eviction of a pod, as the API server decides.
     pub fn room(&self, pod: &Pod) -> Room {
-        // Pods that never ran, have ended or are going are deleted without a look at any budget.
-        if pod.phase == Phase::Pending || pod.is_finished() || pod.deletion.is_some() {
+        if pod.is_of_no_budget() {
             return Room::NotAsked;
         }
         if !pod.is_ready() {
@@ -205,7 +204,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drain::world::Readiness;
+    use crate::drain::world::{Phase, Readiness};
 
     fn pod(ready: bool) -> Pod {
         let readiness = if ready { Readiness::Ready } else { Readiness::default() };

@@ -327,6 +327,7 @@ impl<'a> Work<'a> {
         let budgets: Vec<_> = self.world.budgets_of(name, pod).collect();
         match budgets.as_slice() {
             [] => self.evict(name, pod, None, hopeless),
+            _ if pod.is_of_no_budget() => self.evict(name, pod, None, hopeless),
             [(_, budget)] if budget.room(pod) == Room::NotAsked => self.evict(name, pod, None, hopeless),
             [(key, budget)] if self.is_passed(key, budget, pod) => match self.held_by(key, budget, pod) {
                 Some(reason) => self.wait(name, reason),

@@ -224,7 +224,7 @@ impl<'a> Ahead<'a> {
     fn budgets(&mut self, moves: &[Moving<'_>]) {
         let mut never: BTreeMap<&Name, (&Budget, Never, Vec<&Name>)> = BTreeMap::new();
         let mut unready: BTreeMap<&Name, (&Budget, Vec<&Name>)> = BTreeMap::new();
-        for (name, pod, _) in moves.iter().filter(|(_, pod, _)| pod.deletion.is_none()) {
+        for (name, pod, _) in moves.iter().filter(|(_, pod, _)| !pod.is_of_no_budget()) {
             let budgets: Vec<_> = self.world.budgets_of(name, pod).collect();
             if budgets.len() > 1 {
                 let text = format!(

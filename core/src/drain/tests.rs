@@ -141,6 +141,9 @@ fn two_budgets_are_never_tried_and_only_passed_with_consent() {
     let full = vec![("a", budget("a", 4, 2, 4)), ("b", budget("a", 3, 3, 4))];
     let waits = once(&self::world(vec![("a-0", of_app("a", "1"))], full), &agreed);
     assert_eq!(reason(&waits, "a-0"), &Reason::Budget { budget: shop("b") }, "one of them has no room now");
+    let never_ran = Pod { phase: Phase::Pending, readiness: Readiness::default(), ..of_app("a", "1") };
+    let decision = once(&self::world(vec![("a-0", never_ran)], budgets()), &Policy::default());
+    assert_eq!(decision.actions, [Action::Evict { pod: shop("a-0"), uid: "1".into(), budget: None }]);
 }
 
 #[test]

@@ -364,6 +364,12 @@ impl Pod {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
 
+    /// Whether no budget is asked for it, however many count it: it never ran, has ended, or goes already
+    /// (kubernetes pkg/registry/core/pod/storage/eviction.go, `canIgnorePDB`).
+    pub fn is_of_no_budget(&self) -> bool {
+        self.phase == Phase::Pending || self.is_finished() || self.deletion.is_some()
+    }
+
     /// Whether it serves.
     pub fn is_ready(&self) -> bool {
         self.readiness == Readiness::Ready

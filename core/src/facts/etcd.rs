@@ -1,7 +1,7 @@
 //! What can be seen of an etcd cluster: its members, each as it was found at its own endpoint. Nothing is guessed: a member
 //! that was not asked is unseen, which is neither alive nor dead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -237,6 +237,20 @@ impl EtcdFacts {
         self.members.iter().find(|member| member.id == id)
     }
 
+    /// Whether members were asked in the middle of an election: they name several leaders or terms, or a leader that gave no answer.
+    pub fn is_amid_election(&self) -> bool {
+        let named: BTreeSet<(u64, Option<MemberId>)> = self
+            .sights
+            .values()
+            .filter_map(|sight| match sight {
+                Sight::Answers(answer) if answer.cluster == self.cluster => Some((answer.term, answer.leader)),
+                _ => None,
+            })
+            .collect();
+        let is_gone = |leader| matches!(self.sights.get(&leader), Some(Sight::Silent { .. } | Sight::Down { .. }));
+        named.len() > 1 || named.iter().any(|(_, leader)| leader.is_some_and(is_gone))
+    }
+
     /// The member that lives on a host of ours: found there, or named after it.
     pub fn member_on(&self, host: &HostName) -> Option<&Member> {
         let found = self.hosts.iter().find(|(_, name)| *name == host).and_then(|(id, _)| self.member(*id));
@@ -320,6 +334,40 @@ mod tests {
         assert_eq!(id(facts.member_on(&"cp3".into())), None);
         assert_eq!(id(facts.member_at("https://10.0.0.3:2380")), Some(3));
         assert_eq!(facts.members[0].to_string(), "the unstarted member at https://10.0.0.3:2380");
+    }
+
+    #[test]
+    fn an_election_is_seen_in_what_members_say_of_their_leader() {
+        let answer = |term, leader: Option<u64>| {
+            let (at, version) = (Timestamp::UNIX_EPOCH, "3.6.6".to_owned());
+            Sight::Answers(Box::new(Answer {
+                at,
+                cluster: ClusterId(u64::MAX),
+                leader: leader.map(MemberId),
+                term,
+                revision: 1,
+                raft_index: 1,
+                applied_index: 1,
+                db_bytes: 1,
+                db_used_bytes: 1,
+                quota_bytes: None,
+                version,
+                learner: false,
+                read_failed: None,
+                errors: Vec::new(),
+            }))
+        };
+        let amid = |sights: [(u64, Sight); 3]| {
+            let sights = sights.into_iter().map(|(id, sight)| (MemberId(id), sight)).collect();
+            EtcdFacts { sights, ..facts() }.is_amid_election()
+        };
+        let down = || Sight::Down { why: "connection refused".to_owned() };
+        let unseen = || Sight::Unseen { why: "nobody knows its host".to_owned() };
+        assert!(!amid([(1, answer(5, Some(1))), (2, answer(5, Some(1))), (3, down())]));
+        assert!(!amid([(1, answer(5, None)), (2, down()), (3, down())]), "it will stay so");
+        assert!(!amid([(1, answer(5, Some(2))), (2, unseen()), (3, unseen())]), "nobody asked the leader");
+        assert!(amid([(1, answer(5, Some(2))), (2, answer(6, Some(2))), (3, down())]));
+        assert!(amid([(1, answer(5, Some(3))), (2, answer(5, Some(3))), (3, down())]));
     }
 
     #[test]

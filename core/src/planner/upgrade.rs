@@ -229,7 +229,8 @@ fn tell(nodes: Nodes<'_>, hops: &[Hop<'_>], running: &Running, renewed: &[HostNa
     let objects = renew_objects(&mut story, nodes.input.spec, &done);
     for (lanes, workers) in pools {
         done = side_by_side(lanes, workers, SWAP_SECONDS + RETURN_SECONDS, done, |one, before| {
-            turn(&mut story, nodes, last, one, false, before, &mut staging)
+            let renew = renewed.contains(&one.host.name);
+            turn(&mut story, nodes, last, one, renew, before, &mut staging)
         });
     }
     // Elsewhere a node may be down for reasons of its own, and its DaemonSets' pods with it.

@@ -158,13 +158,15 @@ fn ends(days: i64) -> Fact<Vec<Certificate>> {
 fn certificates_that_end_soon_are_renewed_in_the_first_turn_of_their_host() {
     let spec = spec(3, 1);
     let mut facts = running(&spec, &Version::new(1, 34, 4));
-    facts.certificates = [("cp1", 20), ("cp2", 20), ("cp3", 200)].map(|(host, days)| (host.into(), ends(days))).into();
+    let days = [("cp1", 20), ("cp2", 20), ("cp3", 200), ("w1", 20)];
+    facts.certificates = days.map(|(host, days)| (host.into(), ends(days))).into();
     let names = seen(&["cp1", "cp2", "cp3", "w1"]);
     let way = [Version::new(1, 35, 4), NEW];
     let plan = planned(asked(&Wanted { spec: &spec, facts: &facts, nodes: &names, way: &way }));
     let StepKind::MakeKeys { authorities, hosts, keep_on } = &plan.steps[0].kind else { panic!("{:?}", plan.steps[0]) };
     assert_eq!(*authorities, KeySource::Cluster);
-    assert_eq!(*hosts, ["cp2".into(), "cp1".into()], "in the order of their turns: cp1 has etcd's leader");
+    let in_turn = ["cp2".into(), "cp1".into(), "w1".into()];
+    assert_eq!(*hosts, in_turn, "in the order of their turns: cp1 has etcd's leader");
     assert_eq!(*keep_on, plan.keepers);
     let renewing =
         plan.steps.iter().filter(|step| matches!(&step.kind, StepKind::SwapVersion { renew_certificates: true, .. }));
@@ -175,14 +177,15 @@ fn certificates_that_end_soon_are_renewed_in_the_first_turn_of_their_host() {
         })
         .collect();
     let first = |host: &str| (host.to_owned(), "1.35.4".to_owned());
-    assert_eq!(renewing.len(), 2);
+    assert_eq!(renewing.len(), 3);
     assert!(renewing.contains(&first("cp1")) && renewing.contains(&first("cp2")), "{renewing:?}");
+    assert!(renewing.contains(&("w1".to_owned(), NEW.to_string())), "a worker has one turn: {renewing:?}");
     let last = plan.steps.last().unwrap();
     assert!(
         matches!(&last.kind, StepKind::Settle { hosts, copies_on } if hosts.is_empty() && *copies_on == plan.keepers)
     );
     let told: Vec<_> = plan.findings.iter().filter(|one| one.code == "UPG011").map(|one| one.severity).collect();
-    assert_eq!(told, [Severity::Info; 2]);
+    assert_eq!(told, [Severity::Info; 3]);
 }
 
 #[test]

@@ -112,6 +112,14 @@ async fn is_paused(etcd: &EtcdCluster, members: &Members) {
     assert_eq!(reasons(&facts, &Change::Remove { member, machine: Machine::AsSeen })[0], Reason::Unknown);
     members.signal(3, "-CONT");
     until(etcd, members, "whole again", all_well).await;
+
+    // The others elect another one while the leader's answer is waited for: told is what comes of that.
+    members.signal(1, "-STOP");
+    let facts = etcd.observe().await.unwrap();
+    let view = View::of(&facts);
+    assert!(view.has_quorum() && view.leader().is_some_and(|leader| leader != id(&facts, "cp1")), "{:?}", facts.sights);
+    members.signal(1, "-CONT");
+    until(etcd, members, "whole once more", all_well).await;
 }
 
 /// Its disk is lost: removed, added as a learner, started, promoted.
