@@ -12,14 +12,14 @@ use kubewright_core::drain::{
     Action, Class, Consent, Decision, End, Ledger, Name, News, Outcome, Policy, View, Why, World, classify, decide,
     is_emptied, why,
 };
-use kubewright_core::health::Condition;
 use kubewright_core::ids::{HostName, OperationId};
 use kubewright_core::plan::{Step, Target};
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
 use super::hands::Hands;
-use super::objects::{connected, within};
+use super::maintain::await_detached;
+use super::objects::connected;
 use super::{Failure, Telling};
 use crate::facts::nodes::{LOOK, look, peers};
 use crate::kube::is_final;
@@ -136,8 +136,7 @@ pub async fn stays_empty(
         "{node} may have pods again, for somebody uncordoned it or bound some to it: it is emptied once more"
     ));
     drain(hands, step, policy, telling).await?;
-    let detached = Condition::VolumesDetached { node: node.clone() };
-    Ok(api.wait_until(&detached, within(step), telling).await?)
+    await_detached(hands, step, telling).await
 }
 
 /// A node to empty, and by what rules.

@@ -324,29 +324,21 @@ impl<'a> Work<'a> {
         if let Some(reason) = self.past(name, pod) {
             return self.wait(name, reason);
         }
-        let budgets: Vec<_> = self.world.budgets_of(name, pod).collect();
+        let counts = self.world.budgets_of(name, pod).filter(|_| !pod.is_of_no_budget());
+        let budgets: Vec<(&Name, &Budget)> = counts.collect();
+        let names = || budgets.iter().map(|(key, _)| (*key).clone()).collect();
+        if budgets.len() > 1 && !self.policy.past_several {
+            return self.wait(name, Reason::TwoBudgets { budgets: names() });
+        }
+        if let Some(reason) = budgets.iter().find_map(|(key, budget)| self.held_by(key, budget, pod)) {
+            return self.wait(name, reason);
+        }
         match budgets.as_slice() {
             [] => self.evict(name, pod, None, hopeless),
-            _ if pod.is_of_no_budget() => self.evict(name, pod, None, hopeless),
-            [(_, budget)] if budget.room(pod) == Room::NotAsked => self.evict(name, pod, None, hopeless),
-            [(key, budget)] if self.is_passed(key, budget, pod) => match self.held_by(key, budget, pod) {
-                Some(reason) => self.wait(name, reason),
-                None => self.delete(name, pod, &[key], hopeless),
-            },
-            [(key, budget)] => match self.held_by(key, budget, pod) {
-                Some(reason) => self.wait(name, reason),
-                None => self.evict(name, pod, Some(key), hopeless),
-            },
-            several if self.policy.past_several => {
-                match several.iter().find_map(|(key, budget)| self.held_by(key, budget, pod)) {
-                    Some(reason) => self.wait(name, reason),
-                    None => self.delete(name, pod, &several.iter().map(|(key, _)| *key).collect::<Vec<_>>(), hopeless),
-                }
+            [(key, budget)] if !self.is_passed(key, budget, pod) => {
+                self.evict(name, pod, (budget.room(pod) != Room::NotAsked).then_some(*key), hopeless);
             }
-            several => {
-                let budgets = several.iter().map(|(key, _)| (*key).clone()).collect();
-                self.wait(name, Reason::TwoBudgets { budgets });
-            }
+            _ => self.delete(name, pod, names(), hopeless),
         }
     }
 
@@ -445,12 +437,11 @@ impl<'a> Work<'a> {
         self.actions.push(Action::Evict { pod: name.clone(), uid: pod.uid.clone(), budget: budget.cloned() });
     }
 
-    fn delete(&mut self, name: &Name, pod: &Pod, budgets: &[&Name], hopeless: bool) {
+    fn delete(&mut self, name: &Name, pod: &Pod, budgets: Vec<Name>, hopeless: bool) {
         if hopeless {
             return;
         }
-        self.busy.extend(budgets.iter().copied().cloned());
-        let budgets = budgets.iter().copied().cloned().collect();
+        self.busy.extend(budgets.iter().cloned());
         self.actions.push(Action::Delete { pod: name.clone(), uid: pod.uid.clone(), budgets });
     }
 
